@@ -1,0 +1,52 @@
+# Two commands do everything: `make demo` and `make test`. Each builds what it needs on the way.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SHELL := /bin/bash
+
+.PHONY: demo test test-long bench lint format docs servers clean
+
+demo: $(VENV)/.ready
+	$(BIN)/edgewise demo
+
+# Lint, types and layers first (seconds), then the tests, then once more what must work without any extra.
+test: $(VENV)/.ready .venv-bare/.ready servers
+	$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest -m "not long"
+	EDGEWISE_BARE=1 .venv-bare/bin/python -m pytest -m bare -q
+
+test-long: $(VENV)/.ready servers
+	$(BIN)/python -m pytest -m long
+
+bench: $(VENV)/.ready
+	$(BIN)/python -m benchmarks
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/check_sizes.py
+	$(BIN)/python scripts/write_docs.py --check
+
+format: $(VENV)/.ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.ready
+	$(BIN)/python scripts/write_docs.py
+
+# The programs that the registry tests talk to; where they cannot be installed those tests skip (and fail in CI).
+servers:
+	@bash scripts/install_servers.sh
+
+$(VENV)/.ready: pyproject.toml
+	bash scripts/make_venv.sh $(PYTHON) $(VENV) '.[dev]'
+	touch $@
+
+.venv-bare/.ready: pyproject.toml
+	bash scripts/make_venv.sh $(PYTHON) .venv-bare . pytest
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venv-bare .cache out dist

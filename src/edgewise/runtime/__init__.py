@@ -1,0 +1,1 @@
+"""Sessions over the engines a device has: one protocol, validated inputs, proven placement."""

@@ -1,0 +1,238 @@
+"""onnxruntime behind the engine protocol.
+
+Three things make it fast and honest. The ALL-optimised graph is kept on the device, keyed by (model, engine version, device),
+because it opens sooner but is good for nothing anywhere else (NCHWc operators). Calls with a shape seen before go through
+buffers that were bound once, which costs less than ``InferenceSession.run``. And the runtime's own fall-back to another
+provider is off: a provider that fails is an error here, never a silent CPU.
+"""
+
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from edgewise.digests import digest_of
+from edgewise.errors import ModelError, UnsupportedError
+from edgewise.runtime import telemetry
+from edgewise.runtime.engine import Array, OpenOptions, PlacedNode, Placement, Provider, TensorInfo
+from edgewise.store.files import write_bytes
+
+telemetry.disable()
+
+import onnxruntime as ort  # noqa: E402  (the switch above must come first)
+
+__all__ = ["OnnxRuntimeEngine"]
+
+CPU = "CPUExecutionProvider"
+# A remote endpoint dressed as a provider: nothing may leave the device through an inference engine.
+_REMOTE = ("AzureExecutionProvider",)
+_DTYPES = {
+    "tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16", "tensor(bool)": "bool",
+    "tensor(string)": "str",
+} | {f"tensor({kind})": kind for kind in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")}  # fmt: skip
+#: Provider -> options that make it keep what it compiled in a folder (each provider's own documentation).
+_COMPILE_CACHES: dict[str, dict[str, str]] = {
+    "CoreMLExecutionProvider": {"ModelCacheDirectory": "{cache}"},
+    "TensorrtExecutionProvider": {"trt_engine_cache_enable": "1", "trt_engine_cache_path": "{cache}"},
+    "NvTensorRTRTXExecutionProvider": {"nv_runtime_cache_path": "{cache}"},
+    "MIGraphXExecutionProvider": {"migraphx_model_cache_dir": "{cache}"},
+    "OpenVINOExecutionProvider": {"cache_dir": "{cache}"},
+}
+_CACHE_LIMIT = 512 << 20  # bytes; beyond it a second copy of the model costs more than it saves
+_BOUND_BYTES = 256 << 10  # bytes of input up to which copying into a bound buffer is cheaper than a plain call
+_BOUND_SHAPES = 4  # shapes for which buffers are kept
+
+
+class OnnxRuntimeEngine:
+    """The engine that is always there."""
+
+    name = "onnxruntime"
+    formats = ("onnx",)
+
+    def version(self) -> str:
+        return str(ort.__version__)
+
+    def providers(self) -> tuple[Provider, ...]:
+        devices: dict[str, list[str]] = {}
+        for found in ort.get_ep_devices():
+            kind = found.device.type.name.lower()
+            devices.setdefault(found.ep_name, []).append(f"{kind}: {found.device.vendor}".strip())
+        names = [name for name in ort.get_available_providers() if name not in _REMOTE]
+        return tuple(Provider(name, tuple(devices.get(name, ()))) for name in names)
+
+    def open(self, files: Mapping[str, bytes], options: OpenOptions) -> "OnnxRuntimeSession":
+        provider = options.provider or CPU
+        if provider not in ort.get_available_providers() or provider in _REMOTE:
+            names = ", ".join(found.name for found in self.providers())
+            raise UnsupportedError(f"onnxruntime has no {provider} here; it has {names}", remedy="Choose one of those.")
+        (path, model), *rest = files.items()
+        cached = _OptimisedCopy(options.cache, model) if provider == CPU and options.cache and not rest else None
+        try:
+            if cached is not None and (copy := cached.read()) is not None:
+                try:
+                    return OnnxRuntimeSession(_session(copy, [], provider, options, optimise=False), options)
+                except ModelError:
+                    cached.discard()  # made by another build of the same version: make it again
+            session = _session(model, rest, provider, options, optimise=True, keep=cached.draft if cached else None)
+            if cached is not None:
+                cached.keep()
+        except ModelError as error:
+            raise ModelError(f"onnxruntime cannot open {path}: {error.what}", path=path) from None
+        return OnnxRuntimeSession(session, options)
+
+
+class OnnxRuntimeSession:
+    """An opened ONNX model."""
+
+    def __init__(self, session: Any, options: OpenOptions) -> None:
+        self.inputs = [_info(item) for item in session.get_inputs()]
+        self.outputs = [_info(item) for item in session.get_outputs()]
+        self._session = session
+        self._options = options
+        self._names = [item.name for item in self.outputs]
+        self._bound: dict[tuple[tuple[int, ...], ...], _Bound | None] = {}
+        self._lock = Lock()
+
+    def run(self, feeds: dict[str, Array]) -> dict[str, Array]:
+        shapes = tuple([array.shape for array in feeds.values()])
+        bound = self._bound.get(shapes)
+        # The bound buffers serve one caller at a time; a second one takes the plain way instead of waiting.
+        if bound is not None and self._lock.acquire(blocking=False):
+            try:
+                return bound.run(feeds)
+            except RuntimeError as error:
+                raise ModelError(f"onnxruntime failed: {_first_line(error)}") from None
+            finally:
+                self._lock.release()
+        try:
+            results = dict(zip(self._names, self._session.run(self._names, feeds), strict=True))
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(f"onnxruntime failed: {_first_line(error)}") from None
+        if shapes not in self._bound and len(self._bound) < _BOUND_SHAPES:
+            self._bound[shapes] = self._bind(feeds, results)
+        return results
+
+    def placement(self) -> Placement:
+        if not self._options.record_placement:
+            raise UnsupportedError(
+                "the session was opened without recording placement", remedy="Open it with record_placement."
+            )
+        return Placement(
+            tuple(
+                PlacedNode(part.ep_name, node.op_type, node.name)
+                for part in self._session.get_provider_graph_assignment_info()
+                for node in part.get_nodes()
+            )
+        )
+
+    def close(self) -> None:
+        self._bound.clear()
+        self._session = None
+
+    def _bind(self, feeds: dict[str, Array], results: dict[str, Array]) -> "_Bound | None":
+        """Buffers for these shapes, where that is safe: plain CPU tensors whose output shapes follow from the input shapes."""
+        given = {dim for item in self.inputs for dim in item.shape}
+        derived = all(isinstance(dim, int) or dim in given for item in self.outputs for dim in item.shape)
+        small = sum(array.nbytes for array in feeds.values()) <= _BOUND_BYTES
+        plain = all(info.dtype in _DTYPES.values() and info.dtype != "str" for info in (*self.inputs, *self.outputs))
+        on_cpu = self._session.get_providers() == [CPU]
+        filled = all(prod(array.shape) for array in (*feeds.values(), *results.values()))
+        return _Bound(self._session, feeds, results) if derived and small and plain and on_cpu and filled else None
+
+
+class _Bound:
+    """Input and output buffers of fixed shapes, bound once."""
+
+    def __init__(self, session: Any, feeds: dict[str, Array], results: dict[str, Array]) -> None:
+        self._run = session.run_with_iobinding
+        self._binding = session.io_binding()
+        self._into = [(name, np.empty(array.shape, array.dtype)) for name, array in feeds.items()]
+        self._from = [(name, np.empty(array.shape, array.dtype)) for name, array in results.items()]
+        for name, buffer in self._into:
+            self._binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(buffer))
+        for name, buffer in self._from:
+            self._binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(buffer))
+
+    def run(self, feeds: dict[str, Array]) -> dict[str, Array]:
+        for name, buffer in self._into:
+            buffer[...] = feeds[name]
+        self._run(self._binding)
+        return {name: buffer.copy() for name, buffer in self._from}
+
+
+class _OptimisedCopy:
+    """The optimised form of one model on this device: ``optimised.onnx``, and a file that says what it must hash to."""
+
+    def __init__(self, folder: Path, model: bytes) -> None:
+        self._model = folder / "optimised.onnx"
+        self._digest = folder / "optimised.sha256"
+        self._wanted = len(model) <= _CACHE_LIMIT
+        self.draft: str | None = None
+        if self._wanted and not self._digest.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            self.draft = str(folder / "draft.onnx")
+
+    def read(self) -> bytes | None:
+        try:
+            data, digest = self._model.read_bytes(), self._digest.read_text()
+        except OSError:
+            return None
+        if digest_of(data) == digest:
+            return data
+        self.discard()
+        return None
+
+    def keep(self) -> None:
+        draft = Path(self.draft) if self.draft else None
+        if draft is not None and draft.exists():
+            digest = digest_of(draft.read_bytes())
+            draft.replace(self._model)
+            write_bytes(self._digest, digest.encode())
+
+    def discard(self) -> None:
+        self._digest.unlink(missing_ok=True)
+        self._model.unlink(missing_ok=True)
+
+
+def _session(
+    model: bytes,
+    rest: list[tuple[str, bytes]],
+    provider: str,
+    options: OpenOptions,
+    *,
+    optimise: bool,
+    keep: str | None = None,
+) -> Any:
+    wanted = ort.SessionOptions()
+    wanted.log_severity_level = 3  # errors only: warnings about a user's model are no news on stderr
+    wanted.intra_op_num_threads = options.threads
+    wanted.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    levels = ort.GraphOptimizationLevel
+    wanted.graph_optimization_level = levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
+    if keep:
+        wanted.optimized_model_filepath = keep
+    if options.record_placement:
+        wanted.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    if rest:
+        names, data = [name for name, _ in rest], [content for _, content in rest]
+        wanted.add_external_initializers_from_files_in_memory(names, data, [len(content) for content in data])
+    caches = {key: value.format(cache=options.cache) for key, value in _COMPILE_CACHES.get(provider, {}).items()}
+    details = {**(caches if options.cache else {}), **options.provider_options}
+    providers: list[Any] = [(provider, details)] if provider == CPU else [(provider, details), CPU]
+    try:
+        return ort.InferenceSession(model, wanted, providers=providers, enable_fallback=0)
+    except Exception as error:  # the binding raises its own classes, which share no base but Exception
+        raise ModelError(_first_line(error)) from None
+
+
+def _info(item: Any) -> TensorInfo:
+    return TensorInfo(
+        item.name, _DTYPES.get(item.type, item.type), tuple(-1 if dim is None else dim for dim in item.shape)
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0][:400]

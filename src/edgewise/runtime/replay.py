@@ -1,0 +1,106 @@
+"""Replaying the golden set: does this variant, on this very device, give the answers that it gave when it was packed?"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgewise.bundle.bundle import Bundle
+from edgewise.bundle.safetensors import parse_arrays
+from edgewise.bundle.tensors import TensorSpec
+from edgewise.errors import GoldenReplayError
+from edgewise.runtime.engine import Array
+from edgewise.runtime.session import Session
+
+__all__ = ["Replay", "replay_golden", "require_replay"]
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """worst: largest absolute difference on any output. allowed: what it may be at that place. agreement: share of decisions."""
+
+    variant: str
+    samples: int
+    worst: float
+    allowed: float
+    agreement: float
+    needed_agreement: float
+
+    @property
+    def passed(self) -> bool:
+        return self.worst <= self.allowed and self.agreement >= self.needed_agreement
+
+    def __str__(self) -> str:
+        return (
+            f"{self.samples} golden inputs, worst difference {self.worst:.3g} (allowed {self.allowed:.3g}), "
+            f"same decision {self.agreement:.1%} (needed {self.needed_agreement:.1%})"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "variant": self.variant, "samples": self.samples, "worst": self.worst, "allowed": self.allowed,
+            "agreement": self.agreement, "neededAgreement": self.needed_agreement, "passed": self.passed,
+        }  # fmt: skip
+
+
+def replay_golden(bundle: Bundle, session: Session) -> Replay | None:
+    """Run the golden inputs through ``session``; None where the bundle has no golden set for its variant."""
+    golden, variant = bundle.document.golden, session.variant.name
+    if golden is None:
+        return None
+    arrays = parse_arrays(bundle.read(golden.file), "the golden set", bundle.limits)
+    inputs = {name.removeprefix("in/"): array for name, array in arrays.items() if name.startswith("in/")}
+    prefix = f"out/{variant}/"
+    expected = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    if not expected or not inputs:
+        return None
+    count = len(next(iter(inputs.values())))
+    rows = [_one(session, inputs, at) for at in range(count)]
+    got = {name: np.concatenate([row[name] for row in rows]) for name in expected}
+    worst, allowed = 0.0, golden.tolerance(variant)
+    for name, want in expected.items():
+        difference, limit = _worst(want, got[name], golden.tolerance(variant), golden.relative)
+        if difference - limit > worst - allowed or worst == 0.0:
+            worst, allowed = difference, limit
+    decision = session.origin.decision
+    agreement = 1.0
+    if decision in expected and session.origin.classifies and expected[decision].shape == got[decision].shape:
+        agreement = float(np.mean(expected[decision].argmax(-1) == got[decision].argmax(-1)))
+    return Replay(variant, count, worst, allowed, agreement, golden.agreement)
+
+
+def require_replay(bundle: Bundle, session: Session) -> Replay | None:
+    """``replay_golden``, raising GoldenReplayError with the numbers where the answers are not those recorded."""
+    replay = replay_golden(bundle, session)
+    if replay is not None and not replay.passed:
+        raise GoldenReplayError(
+            f"{bundle.ref} variant {replay.variant} fails its golden replay here: {replay}", **replay.to_json()
+        )
+    return replay
+
+
+def _one(session: Session, inputs: dict[str, Array], at: int) -> dict[str, Array]:
+    # One by one, as in use: a batch may take other kernels than a single input. An input without the batch axis is given whole.
+    specs: dict[str, TensorSpec] = {spec.name: spec for spec in session.document.inputs}
+    return dict(
+        session.predict(
+            {
+                name: array[at] if array.ndim > len(specs[name].shape) else array[at : at + 1]
+                for name, array in inputs.items()
+            }
+        ).outputs
+    )
+
+
+def _worst(want: Array, got: Array, absolute: float, relative: float) -> tuple[float, float]:
+    """The largest difference, measured against what is allowed at its place, and that allowance."""
+    if want.shape != got.shape:
+        return float("inf"), absolute
+    if want.dtype.kind in "bOUS" or want.size == 0:
+        return (0.0 if np.array_equal(want, got) else float("inf")), absolute
+    wanted = want.astype(np.float64)
+    difference = np.abs(wanted - got.astype(np.float64))
+    difference[~np.isfinite(difference)] = np.inf  # a NaN never passes
+    limit = absolute + relative * np.abs(wanted)
+    at = int(np.argmax(difference - limit))
+    return float(difference.flat[at]), float(limit.flat[at])

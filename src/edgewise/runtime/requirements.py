@@ -1,0 +1,57 @@
+"""What a user demands of a model on this device; whatever cannot be shown to hold counts as not held."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from edgewise.errors import InputError
+
+__all__ = ["Requirements"]
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """Clauses of ``require``; None or empty means no demand.
+
+    provider: the graph must run on it. min_share_on_provider: share of nodes placed there, 0..1 (1 where only ``provider``
+    is given). max_p95_ms: milliseconds per call, batch of one. max_rss_mb: peak resident memory of a fresh process, MB of
+    10^6 bytes. variant, engine: only this one. max_metric_drop: how far the first metric in the receipts may lie below
+    the best variant's, in the metric's own unit.
+    """
+
+    provider: str = ""
+    min_share_on_provider: float | None = None
+    max_p95_ms: float | None = None
+    max_rss_mb: float | None = None
+    variant: str = ""
+    engine: str = ""
+    max_metric_drop: float | None = None
+
+    def __post_init__(self) -> None:
+        share = self.min_share_on_provider
+        if share is not None and not 0 <= share <= 1:
+            raise InputError(f"min_share_on_provider is {share}; it is a share between 0 and 1")
+        if share is not None and not self.provider:
+            raise InputError("min_share_on_provider needs a provider", remedy="Name it: provider=CPUExecutionProvider.")
+
+    @property
+    def share_needed(self) -> float:
+        """Share of nodes that must be placed on ``provider``."""
+        return 1.0 if self.min_share_on_provider is None else self.min_share_on_provider
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if value not in (None, "")}
+
+    @classmethod
+    def parse(cls, clauses: Mapping[str, Any]) -> "Requirements":
+        """From names and values (text is converted). Raises InputError that lists the clauses there are."""
+        known = {item.name: item for item in fields(cls)}
+        values: dict[str, Any] = {}
+        for name, value in clauses.items():
+            if name not in known:
+                raise InputError(f"there is no requirement {name!r}; there are {', '.join(known)}")
+            try:
+                values[name] = str(value) if known[name].type in (str, "str") else float(value)
+            except (TypeError, ValueError):
+                raise InputError(f"the requirement {name} needs a number, not {value!r}") from None
+        return cls(**values)

@@ -1,0 +1,162 @@
+"""A model that answers: one opened variant behind the interface that its bundle declares."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from edgewise.bundle.document import Document, Variant
+from edgewise.errors import ModelError, TensorError
+from edgewise.runtime.answer import Answer
+from edgewise.runtime.engine import Array, EngineSession, Placement
+from edgewise.runtime.inputs import checks_for
+
+__all__ = ["Origin", "Session", "Stream"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the answers of one session have in common. ``reason`` says why this variant and provider were chosen."""
+
+    variant: str
+    engine: str
+    provider: str
+    decision: str
+    classifies: bool
+    labels: tuple[str, ...] = ()
+    tier: str = "device"
+    reason: str = ""
+
+
+class Session:
+    """One variant, opened. Made by ``edgewise.load``; safe to call from several threads."""
+
+    def __init__(self, document: Document, variant: Variant, opened: EngineSession, origin: Origin) -> None:
+        self.document = document
+        self.variant = variant
+        self.origin = origin
+        self._run = opened.run
+        self._opened = opened
+        stateful = {state.input for state in document.states}
+        self._inputs = tuple(spec for spec in document.inputs if spec.name not in stateful)
+        self._checks = checks_for(self._inputs)
+        self._only = next(iter(self._checks.items())) if len(self._checks) == 1 and not stateful else None
+        self._into = {spec.name: variant.inputs.get(spec.name, spec.name) for spec in document.inputs}
+        self._from = {spec.name: variant.outputs.get(spec.name, spec.name) for spec in document.outputs}
+        self._same_names = all(name == inner for name, inner in self._from.items())
+        self._check_interface(opened)
+
+    def predict(self, inputs: Any = None, /, **named: Any) -> Answer:
+        """Answer one example or a batch.
+
+        inputs: the array for a model with one input; or a mapping from input names to arrays (or pass them by keyword).
+        An example without the batch axis gets one. Raises TensorError, with what was expected and what came, for
+        anything that does not fit the interface.
+        """
+        only = self._only
+        if only is not None and not named and type(inputs) is not dict:
+            array, single = only[1](inputs)
+            outputs = self._run({self._into[only[0]]: array})
+            return Answer(outputs if self._same_names else self._renamed(outputs), self.origin, single)
+        feeds, single = self._checked(named if inputs is None else inputs)
+        return Answer(self._renamed(self._run(feeds | self._zero_states())), self.origin, single)
+
+    def stream(self) -> "Stream":
+        """A conversation with a stateful model: each call sees the state that the one before left."""
+        return Stream(self)
+
+    def placement(self) -> Placement:
+        """Which graph node runs on which provider."""
+        return self._opened.placement()
+
+    def close(self) -> None:
+        """Release the engine's memory."""
+        self._opened.close()
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        origin = self.origin
+        return f"Session({self.document.name}:{self.document.version}, {origin.variant} on {origin.engine}/{origin.provider})"
+
+    def _checked(self, given: Any) -> tuple[dict[str, Array], bool]:
+        if not isinstance(given, Mapping):
+            if len(self._checks) != 1:
+                raise TensorError(
+                    f"this model has {len(self._checks)} inputs: pass them by name ({', '.join(self._checks)})"
+                )
+            given = {next(iter(self._checks)): given}
+        missing = [str(spec) for spec in self._inputs if spec.name not in given]
+        unknown = [name for name in given if name not in self._checks]
+        if missing or unknown:
+            faults = [f"missing {'; '.join(missing)}"] if missing else []
+            faults += [f"unknown {', '.join(map(str, unknown))}"] if unknown else []
+            raise TensorError(f"inputs do not fit: {' and '.join(faults)}", missing=missing, unknown=unknown)
+        feeds, single = {}, False
+        for name, check in self._checks.items():
+            feeds[self._into[name]], added = check(given[name])
+            single = single or added
+        return feeds, single
+
+    def _renamed(self, outputs: dict[str, Array]) -> dict[str, Array]:
+        return {name: outputs[inner] for name, inner in self._from.items()}
+
+    def _zero_states(self) -> dict[str, Array]:
+        specs = {spec.name: spec for spec in self.document.inputs}
+        return {
+            self._into[state.input]: np.zeros(
+                [dim if isinstance(dim, int) else 1 for dim in specs[state.input].shape], specs[state.input].dtype
+            )
+            for state in self.document.states
+        }
+
+    def _check_interface(self, opened: EngineSession) -> None:
+        """The bundle's word about the model against what the engine sees, once, before the first answer."""
+        inputs = {info.name: info for info in opened.inputs}
+        outputs = {info.name for info in opened.outputs}
+        problems = [f"no input {inner!r}" for inner in self._into.values() if inner not in inputs]
+        problems += [f"no output {inner!r}" for inner in self._from.values() if inner not in outputs]
+        problems += [
+            f"an input {name!r} that the interface lacks" for name in inputs if name not in self._into.values()
+        ]
+        for spec in self.document.inputs:
+            info = inputs.get(self._into[spec.name])
+            if info is not None and info.dtype != spec.dtype:
+                problems.append(f"input {info.name!r} of dtype {info.dtype}, not {spec.dtype}")
+            if info is not None and len(info.shape) != len(spec.shape):
+                problems.append(f"input {info.name!r} of shape {info.shape}, not {spec.shape}")
+        if problems:
+            raise ModelError(
+                f"the variant {self.variant.name} does not fit the bundle's interface: it has {'; '.join(problems)}",
+                remedy="Pack the model again; `edgewise pack` reads the interface from the model.",
+            )
+
+
+class Stream:
+    """The state of one conversation with a stateful model. Not for use from several threads at once."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._states: dict[str, Array] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the next call is a first call."""
+        self._states = self._session._zero_states()  # noqa: SLF001  (the two classes are one unit)
+
+    def predict(self, inputs: Any = None, /, **named: Any) -> Answer:
+        """Like ``Session.predict``, continuing from the last call."""
+        session = self._session
+        feeds, single = session._checked(named if inputs is None else inputs)  # noqa: SLF001
+        outputs = session._renamed(session._run(feeds | self._states))  # noqa: SLF001
+        for state in session.document.states:
+            self._states[session._into[state.input]] = outputs[state.output]  # noqa: SLF001
+        return Answer(outputs, session.origin, single)

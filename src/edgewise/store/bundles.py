@@ -1,0 +1,118 @@
+"""Bundles on disk: one file, a folder, or a name in the library of installed ones."""
+
+import re
+from pathlib import Path
+from typing import BinaryIO
+
+from edgewise.bundle.bundle import Bundle, open_bundle
+from edgewise.bundle.document import NAME, VERSION
+from edgewise.bundle.layout import LAYOUT_FILE
+from edgewise.bundle.limits import DEFAULT_LIMITS, Limits
+from edgewise.bundle.source import read_exactly
+from edgewise.bundle.tarball import TarSource
+from edgewise.digests import CHUNK, hex_of
+from edgewise.errors import HostileBundleError, NotFoundError, StorageError
+from edgewise.store.files import write_atomic, write_bytes
+from edgewise.store.home import Home
+
+__all__ = ["FolderSource", "find_bundle", "install_bundle", "open_path", "write_file", "write_folder"]
+
+_VERSION_PART = re.compile(r"\d+|\D+")
+
+
+class FolderSource:
+    """A layout in a folder. Symbolic links are not followed: a bundle has none."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read_file(self, name: str, limit: int) -> bytes:
+        path = self._folder / name
+        self._refuse_link(path)
+        if not path.is_file():
+            raise HostileBundleError("layout-missing", f"{name} is missing: this is not a bundle")
+        with path.open("rb") as file:
+            return read_exactly(file, name, limit)
+
+    def blob_size(self, digest: str) -> int:
+        path = self._blob(digest)
+        self._refuse_link(path)
+        return path.stat().st_size if path.is_file() else -1
+
+    def open_blob(self, digest: str) -> BinaryIO:
+        return self._blob(digest).open("rb")
+
+    def _blob(self, digest: str) -> Path:
+        return self._folder / "blobs" / "sha256" / hex_of(digest)
+
+    def _refuse_link(self, path: Path) -> None:
+        for part in (path, path.parent, path.parent.parent):
+            if part != self._folder and self._folder in part.parents and part.is_symlink():
+                raise HostileBundleError("tar-link", f"{part.name} is a symbolic link; a bundle has none")
+
+
+def open_path(path: Path, limits: Limits = DEFAULT_LIMITS) -> Bundle:
+    """The bundle in a file or folder; it keeps the file open as long as it lives.
+
+    Raises NotFoundError, StorageError, or HostileBundleError with the rule that the content breaks.
+    """
+    try:
+        if path.is_dir():
+            return open_bundle(FolderSource(path), limits)
+        return open_bundle(TarSource(path.open("rb"), limits), limits)
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no bundle at {path}", path=str(path)) from None
+    except OSError as error:
+        raise StorageError(f"could not read {path}: {error.strerror or error}", path=str(path)) from error
+
+
+def write_file(bundle: Bundle, path: Path) -> None:
+    """Write a bundle as one reproducible file."""
+    write_atomic(path, bundle.write)
+
+
+def write_folder(bundle: Bundle, folder: Path) -> None:
+    """Write a bundle as an image layout that OCI tools read in place. ``index.json`` comes last, so a cut leaves no bundle."""
+    for digest in bundle.digests():
+        target = folder / "blobs" / "sha256" / hex_of(digest)
+        if not target.exists():
+            write_atomic(target, lambda file, digest=digest: _copy(bundle, digest, file))  # type: ignore[misc]
+    write_bytes(folder / "oci-layout", LAYOUT_FILE)
+    write_bytes(folder / "index.json", bundle.index.to_bytes())
+
+
+def install_bundle(bundle: Bundle, home: Home) -> Path:
+    """Copy a bundle into the library, so that ``edgewise.load`` finds it by its name."""
+    path = home.bundles / bundle.document.name / f"{bundle.document.version}.bundle"
+    write_file(bundle, path)
+    return path
+
+
+def find_bundle(ref: str, home: Home) -> Path:
+    """The path that ``ref`` means: a file or folder, else ``name`` (its highest version) or ``name:version`` in the library.
+
+    Raises NotFoundError with the names that there are.
+    """
+    path = Path(ref)
+    name, _, version = ref.partition(":")
+    if path.exists():
+        return path
+    if NAME.fullmatch(name) and (not version or VERSION.fullmatch(version)):
+        found = {file.name.removesuffix(".bundle"): file for file in (home.bundles / name).glob("*.bundle")}
+        if version in found:
+            return found[version]
+        if found and not version:
+            return found[max(found, key=_version_order)]
+    installed = sorted(folder.name for folder in home.bundles.glob("*") if folder.is_dir())
+    known = f"installed: {', '.join(installed)}" if installed else "none is installed yet"
+    raise NotFoundError(f"no file and no installed bundle is called {ref!r} ({known})", ref=ref)
+
+
+def _version_order(version: str) -> list[tuple[int, int, str]]:
+    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in _VERSION_PART.findall(version)]
+
+
+def _copy(bundle: Bundle, digest: str, target: BinaryIO) -> None:
+    with bundle.source.open_blob(digest) as stream:
+        while chunk := stream.read(CHUNK):
+            target.write(chunk)

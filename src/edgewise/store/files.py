@@ -1,0 +1,53 @@
+"""Files that are replaced in one step or not at all."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import BinaryIO
+
+from edgewise.errors import NotFoundError, StorageError
+
+__all__ = ["read_bounded", "write_atomic", "write_bytes"]
+
+
+def write_atomic(path: Path, write: Callable[[BinaryIO], object], *, mode: int = 0o644) -> None:
+    """Let ``write`` fill a file beside ``path``, then rename it into place; ``path`` is never seen half written.
+
+    Raises StorageError when the disk is full or may not be written; what was at ``path`` is then unchanged.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            try:
+                write(file)  # type: ignore[arg-type]  # the wrapper behaves as BinaryIO but does not subclass it
+                file.flush()
+                os.fsync(file.fileno())
+                os.fchmod(file.fileno(), mode)
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise StorageError(f"could not write {path}: {error.strerror or error}", path=str(path)) from error
+
+
+def write_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """``write_atomic`` for data that is in memory."""
+    write_atomic(path, lambda file: file.write(data), mode=mode)
+
+
+def read_bounded(path: Path, limit: int, what: str) -> bytes:
+    """The content of a file of at most ``limit`` bytes; ``what`` names it in errors."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise NotFoundError(f"{what} {path} does not exist", path=str(path)) from None
+    except OSError as error:
+        raise StorageError(f"could not read {path}: {error.strerror or error}", path=str(path)) from error
+    if len(data) > limit:
+        raise NotFoundError(
+            f"{what} {path} has more than {limit} bytes; this is not one", remedy="Check the path.", path=str(path)
+        )
+    return data

@@ -1,0 +1,45 @@
+"""Where edgewise keeps things: ``EDGEWISE_HOME``, or ``~/.edgewise``."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Home"]
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folders below one root. None is made before something is written into it."""
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> "Home":
+        """``EDGEWISE_HOME`` where it is set, else ``~/.edgewise``."""
+        named = os.environ.get("EDGEWISE_HOME")
+        return cls(Path(named).expanduser() if named else Path.home() / ".edgewise")
+
+    @property
+    def bundles(self) -> Path:
+        """Installed bundles: ``<name>/<version>.bundle``."""
+        return self.root / "bundles"
+
+    @property
+    def cache(self) -> Path:
+        """Things that are made again when they are deleted: measurements, compiled models."""
+        return self.root / "cache"
+
+    @property
+    def data(self) -> Path:
+        """Downloaded data sets."""
+        return self.root / "data"
+
+    @property
+    def trust_root(self) -> Path:
+        """The keys that this user trusts."""
+        return self.root / "root.json"
+
+    @property
+    def default_key(self) -> Path:
+        """The private key that `edgewise pack` signs with unless another is named."""
+        return self.root / "keys" / "default.key"

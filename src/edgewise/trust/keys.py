@@ -1,0 +1,105 @@
+"""Ed25519 keys (RFC 8032) in the files that every tool reads: PKCS#8 and SubjectPublicKeyInfo in PEM (RFC 8410, RFC 7468)."""
+
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from edgewise.bundle.strict_json import dump_json
+from edgewise.errors import KeyFileError
+
+__all__ = ["PrivateKey", "PublicKey"]
+
+# DER up to the 32 key bytes: version 0, algorithm 1.3.101.112, OCTET STRING or BIT STRING (RFC 8410 sections 4 and 7).
+_PRIVATE_DER = bytes.fromhex("302e020100300506032b657004220420")
+_PUBLIC_DER = bytes.fromhex("302a300506032b6570032100")
+_KEY_BYTES = 32
+_MAX_PEM = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """Checks signatures. ``raw`` is the 32 bytes of RFC 8032."""
+
+    raw: bytes
+
+    @property
+    def key_id(self) -> str:
+        """SHA-256 of the key's canonical description, as TUF computes key ids (TUF specification, section 4.2)."""
+        return sha256(dump_json(self.to_json())).hexdigest()
+
+    def to_json(self) -> dict[str, object]:
+        return {"keytype": "ed25519", "scheme": "ed25519", "keyval": {"public": self.raw.hex()}}
+
+    def verify(self, message: bytes, signature: bytes) -> bool:
+        """Whether ``signature`` (64 bytes) is this key's over ``message``."""
+        # Deferred: libsodium is loaded only where a signature is really made or checked.
+        from nacl.exceptions import CryptoError  # noqa: PLC0415
+        from nacl.signing import VerifyKey  # noqa: PLC0415
+
+        try:
+            VerifyKey(self.raw).verify(message, signature)
+        except (CryptoError, ValueError):
+            return False
+        return True
+
+    def to_pem(self) -> bytes:
+        return _pem("PUBLIC KEY", _PUBLIC_DER + self.raw)
+
+    @classmethod
+    def from_pem(cls, data: bytes) -> "PublicKey":
+        """Raises KeyFileError for anything but an Ed25519 public key in PEM."""
+        return cls(_unpem("PUBLIC KEY", _PUBLIC_DER, data))
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateKey:
+    """Makes signatures. ``seed`` is the 32 secret bytes of RFC 8032; it is never shown."""
+
+    seed: bytes = field(repr=False)
+
+    @classmethod
+    def new(cls) -> "PrivateKey":
+        """A fresh key from the operating system's generator."""
+        from nacl.utils import random as random_bytes  # noqa: PLC0415  (deferred like the rest of libsodium)
+
+        return cls(random_bytes(_KEY_BYTES))
+
+    @property
+    def public(self) -> PublicKey:
+        from nacl.signing import SigningKey  # noqa: PLC0415
+
+        return PublicKey(bytes(SigningKey(self.seed).verify_key))
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature of ``message``, 64 bytes; deterministic."""
+        from nacl.signing import SigningKey  # noqa: PLC0415
+
+        return bytes(SigningKey(self.seed).sign(message).signature)
+
+    def to_pem(self) -> bytes:
+        return _pem("PRIVATE KEY", _PRIVATE_DER + self.seed)
+
+    @classmethod
+    def from_pem(cls, data: bytes) -> "PrivateKey":
+        """Raises KeyFileError for anything but an unencrypted Ed25519 private key in PEM."""
+        return cls(_unpem("PRIVATE KEY", _PRIVATE_DER, data))
+
+
+def _pem(label: str, der: bytes) -> bytes:
+    return f"-----BEGIN {label}-----\n{b64encode(der).decode()}\n-----END {label}-----\n".encode()
+
+
+def _unpem(label: str, prefix: bytes, data: bytes) -> bytes:
+    text = data[:_MAX_PEM].decode("ascii", "replace").strip()
+    begin, end = f"-----BEGIN {label}-----", f"-----END {label}-----"
+    if not (text.startswith(begin) and text.endswith(end)):
+        found = text.splitlines()[0][:60] if text else "an empty file"
+        raise KeyFileError(f"a PEM file with {begin} is needed; this one begins with {found!r}")
+    try:
+        der = b64decode("".join(text[len(begin) : -len(end)].split()), validate=True)
+    except (Base64Error, ValueError):
+        raise KeyFileError("the PEM file is damaged: what it holds is not base64") from None
+    if len(der) != len(prefix) + _KEY_BYTES or not der.startswith(prefix):
+        raise KeyFileError("the PEM file does not hold an Ed25519 key (RFC 8410)")
+    return der[len(prefix) :]
