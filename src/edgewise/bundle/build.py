@@ -55,22 +55,22 @@ def build_bundle(document: Document, files: Iterable[bytes], limits: Limits = DE
 
 def with_evidence(bundle: Bundle, envelopes: Iterable[Envelope]) -> Bundle:
     """The same bundle with more evidence; everything else, unknown fields included, stays as it is."""
-    more = [envelope.to_bytes() for envelope in envelopes]
-    layers = list(bundle.manifest.layers)
-    present = {layer.digest for layer in layers}
-    layers += [_descriptor(EVIDENCE_TYPE, data) for data in more if digest_of(data) not in present]
     old = bundle.manifest
+    present = {layer.digest for layer in old.layers}
+    more = {digest_of(data): data for data in (envelope.to_bytes() for envelope in envelopes)}
+    layers = [*old.layers, *(_descriptor(EVIDENCE_TYPE, more[digest]) for digest in more if digest not in present)]
     manifest = Manifest(old.config, tuple(layers), old.annotations, old.extra)
     blobs = {
         blob.digest: read_blob(bundle.source, blob, blob.digest, bundle.limits) for blob in (old.config, *old.layers)
-    } | {digest_of(data): data for data in more}
+    } | more
     return _assemble(manifest, bundle.index, blobs, bundle.limits)
 
 
 def _assemble(manifest: Manifest, index: Index, blobs: Mapping[str, bytes], limits: Limits) -> Bundle:
     data = manifest.to_bytes()
     old = index.manifests[0] if index.manifests else Descriptor(MANIFEST_TYPE, "", 0, dict(manifest.annotations))
-    entry = Descriptor(MANIFEST_TYPE, digest_of(data), len(data), old.annotations, old.extra)
+    extra = {name: value for name, value in old.extra.items() if name != "data"}  # the old manifest, embedded
+    entry = Descriptor(MANIFEST_TYPE, digest_of(data), len(data), old.annotations, extra)
     listing = Index((entry,), index.annotations, index.extra).to_bytes()
     return open_bundle(MemorySource(listing, {**blobs, digest_of(data): data}), limits)
 
@@ -89,6 +89,6 @@ def _config(document: Document, layers: list[Descriptor]) -> dict[str, Any]:
     }
     return {
         "descriptor": {key: value for key, value in descriptor.items() if value and value != [""]},
-        "config": {"format": "onnx" if document.variants[0].format == "onnx" else document.variants[0].format},
+        "config": {"format": document.variants[0].format},
         "modelfs": {"type": "layers", "diffIds": [layer.digest for layer in layers]},
     }

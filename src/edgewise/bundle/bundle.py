@@ -69,7 +69,7 @@ class Bundle:
         """Digest -> envelope, for every envelope in the bundle. Signatures are not checked here."""
         found: dict[str, Envelope] = {}
         for layer in self.manifest.layers:
-            if layer.media_type == EVIDENCE_TYPE:
+            if layer.media_type == EVIDENCE_TYPE and layer.digest not in found:
                 found[layer.digest] = parse_envelope(
                     read_blob(self.source, layer, "a signature envelope", self.limits), self.limits
                 )
@@ -83,22 +83,20 @@ class Bundle:
         rest = [self.document.golden.file] if self.document.golden else []
         return names | {file.digest: file.path for file in [*rest, *self.document.files]}
 
-    def digests(self) -> list[str]:
-        """Every blob of the bundle, the manifest included."""
-        return [
-            self.index.manifests[0].digest,
-            self.manifest.config.digest,
-            *(layer.digest for layer in self.manifest.layers),
-        ]
+    def blobs(self) -> list[Descriptor]:
+        """Every blob of the bundle once, the manifest first."""
+        listed = (self.index.manifests[0], self.manifest.config, *self.manifest.layers)
+        return list({blob.digest: blob for blob in reversed(listed)}.values())[::-1]
 
     def check_blobs(self) -> None:
         """Verify size and digest of every blob, holding one MiB at a time."""
-        for blob in (self.manifest.config, *self.manifest.layers):
-            check_blob(self.source, blob, blob.annotations.get("org.cncf.model.filepath", blob.digest), self.limits)
+        names = self.content()
+        for blob in self.blobs():
+            check_blob(self.source, blob, names.get(blob.digest, blob.digest), self.limits)
 
     def write(self, target: BinaryIO) -> None:
         """The bundle as one reproducible tar: equal content gives equal bytes."""
-        write_tar(target, self.source, self.index.to_bytes(), LAYOUT_FILE, self.digests())
+        write_tar(target, self.source, self.index.to_bytes(), LAYOUT_FILE, self.blobs())
 
 
 def open_bundle(source: Source, limits: Limits = DEFAULT_LIMITS) -> Bundle:
@@ -147,15 +145,17 @@ def _check_layers(manifest: Manifest, document: Document, limits: Limits) -> Non
             raise HostileBundleError(
                 "size-lie", f"{file.path} has {file.size} bytes in the document, {layer.size} in the manifest"
             )
-    evidence = 0
+    evidence = [layer for layer in manifest.layers if layer.media_type == EVIDENCE_TYPE]
     for layer in manifest.layers:
-        evidence += layer.media_type == EVIDENCE_TYPE
         if layer.media_type == EVIDENCE_TYPE:
             _bound(layer, limits)
         elif layer.media_type != DOCUMENT_TYPE and layer.digest not in named:
             raise HostileBundleError(
                 "layer-unnamed", f"the manifest has a layer that the document does not name: {layer.digest}"
             )
-    if evidence > limits.evidence:
-        raise HostileBundleError("evidence-count", f"{evidence} pieces of evidence; at most {limits.evidence} are read")
+    if len(evidence) > limits.evidence or sum(layer.size for layer in evidence) > limits.evidence_bytes:
+        raise HostileBundleError(
+            "evidence-count",
+            f"{len(evidence)} pieces of evidence; at most {limits.evidence} of {limits.evidence_bytes} bytes in all are read",
+        )
     check_sizes(tuple(Descriptor(file.media_type, file.digest, file.size) for file in document.all_files()), limits)

@@ -34,6 +34,8 @@ PRECISIONS = ("fp32", "fp16", "int8", "int4", "mixed")
 NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")  # a repository component: OCI distribution specification 1.1
 VERSION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # a tag, likewise
 MEDIA_TYPE = re.compile(r"[a-z0-9]+/[A-Za-z0-9!#$&^_.+-]{1,127}")  # RFC 6838 section 4.2
+LABEL = re.compile(r"[^\x00-\x1f\x7f-\x9f]{0,256}")  # no control characters: labels are printed
+PROSE = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f]*")  # the same, but with tabs and line ends
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}")
 _MAX_PATH = 512
 
@@ -180,15 +182,15 @@ def parse_document(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Document:
         labels=tuple(
             form.values(
                 "labels",
-                lambda label: isinstance(label, str) and len(label) <= 256,
-                "a text of 256 characters",
+                lambda label: isinstance(label, str) and LABEL.fullmatch(label) is not None,
+                "a text of at most 256 characters, none of them a control character,",
             )
         ),
         states=tuple(form.items("states", read_state, limit=256, optional=True)),
         golden=form.child("golden", _read_golden),
         files=tuple(form.items("files", _read_file, optional=True)),
-        description=form.text("description", default=""),
-        licence=form.text("licence", default=""),
+        description=form.text("description", pattern=PROSE, default=""),
+        licence=form.text("licence", pattern=LABEL, default=""),
         extra=form.rest(),
     )
     _check_references(document, form)
@@ -238,7 +240,7 @@ def _read_golden(form: Form) -> Golden:
         file = File("", "", "", 0)
     by_variant = form.anything("absoluteByVariant") or {}
     if not isinstance(by_variant, dict) or not all(
-        isinstance(value, (int, float)) and value >= 0 for value in by_variant.values()
+        isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0 for value in by_variant.values()
     ):
         form.problem("absoluteByVariant", "an object of numbers is needed")
         by_variant = {}
@@ -261,6 +263,8 @@ def _check_references(document: Document, form: Form) -> None:
             form.problem(field_name, "at least one is needed")
         if len(set(names)) != len(names):
             form.problem(field_name, "two have the same name")
+    if len({file.path for file in document.files}) != len(document.files):
+        form.problem("files", "two files have the same path")
     if document.decision and document.decision not in outputs:
         form.problem("decision", f"no output is called {document.decision[:60]!r}")
     for at, state in enumerate(document.states):

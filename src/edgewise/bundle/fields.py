@@ -126,7 +126,7 @@ class Form:
             return self._wrong(field, value, f"an object of at most {limit} texts", {})
         for name, item in value.items():
             if not isinstance(item, str):
-                self.problem(f"{field}.{name}", f"text is needed, not {_name(item)}")
+                self.problem(f"{field}[{_name(name)}]", f"text is needed, not {_name(item)}")
         return value
 
     def anything(self, field: str) -> Any:

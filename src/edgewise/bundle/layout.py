@@ -122,7 +122,7 @@ def parse_manifest(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Manifest:
                 "compressed-layer",
                 f"a layer is compressed ({layer.media_type}); layers are stored as they are",
             )
-    check_sizes(layers, limits)
+    check_sizes((config, *layers), limits)
     return manifest
 
 

@@ -15,10 +15,12 @@ class Limits:
     json_bytes: int = 4 << 20
     json_depth: int = 32
     json_digits: int = 32  # digits in one number; 2**64 has 20
+    json_values: int = 1 << 17  # in one document; an empty object takes 3 bytes in a file and 72 in memory
     blobs: int = 4096
-    blob_bytes: int = 16 << 30
+    blob_bytes: int = (8 << 30) - 1  # what the size field of a ustar header can say
     total_bytes: int = 64 << 30
     evidence: int = 1024
+    evidence_bytes: int = 8 << 20  # all of it; a receipt has about 2 KB
     array_bytes: int = 1 << 30  # one golden set, unpacked
     expansion: int = 200  # unpacked bytes per packed byte; deflate of real arrays stays below 100
 

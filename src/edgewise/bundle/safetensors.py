@@ -32,7 +32,7 @@ def dump_arrays(arrays: Mapping[str, Array]) -> bytes:
     parts: list[bytes] = []
     at = 0
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = np.asarray(arrays[name], order="C")
         data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
         header[name] = {
             "dtype": _CODES[array.dtype.name],
@@ -59,19 +59,26 @@ def parse_arrays(data: bytes, what: str, limits: Limits = DEFAULT_LIMITS) -> dic
     header = parse_object(data[8 : 8 + length], f"the header of {what}", limits)
     header.pop("__metadata__", None)
     body = memoryview(data)[8 + length :]
-    arrays: dict[str, Array] = {}
-    covered = 0
-    for name, entry in header.items():
-        dtype, shape, start, end = _entry(name, entry, what)
-        if prod(shape) * dtype.itemsize != end - start or not 0 <= start <= end <= len(body):
+    entries = {name: _entry(name, entry, what) for name, entry in header.items()}
+    at = 0
+    for name, (dtype, shape, start, end) in sorted(entries.items(), key=lambda item: item[1][2:]):
+        if start != at or prod(shape) * dtype.itemsize != end - start or end > len(body):
             raise HostileBundleError("arrays-malformed", f"{what}: {name[:60]!r} does not fit its offsets")
-        arrays[name] = np.frombuffer(body[start:end], dtype).reshape(shape)
-        covered += end - start
-    if covered != len(body):
-        raise HostileBundleError(
-            "arrays-malformed", f"{what} has {len(body)} bytes of data; its tensors cover {covered}"
-        )
-    return arrays
+        at = end
+    if at != len(body):
+        raise HostileBundleError("arrays-malformed", f"{what} has {len(body)} bytes of data; its tensors cover {at}")
+    return {
+        name: _view(body[start:end], dtype, shape, name, what) for name, (dtype, shape, start, end) in entries.items()
+    }
+
+
+def _view(body: memoryview, dtype: np.dtype[Any], shape: tuple[int, ...], name: str, what: str) -> Array:
+    if dtype.kind == "b" and np.any(np.frombuffer(body, np.uint8) > 1):
+        raise HostileBundleError("arrays-malformed", f"{what}: {name[:60]!r} has booleans that are neither 0 nor 1")
+    try:
+        return np.frombuffer(body, dtype).reshape(shape)
+    except ValueError:  # empty, but with the other dimensions beyond what an array can have
+        raise HostileBundleError("arrays-malformed", f"{what}: {name[:60]!r} has an impossible shape") from None
 
 
 def _entry(name: str, entry: object, what: str) -> tuple[np.dtype[Any], tuple[int, ...], int, int]:

@@ -3,6 +3,7 @@
 Sources: in-toto attestation framework, statement v1; DSSE protocol and envelope v1.0 (secure-systems-lab/dsse).
 """
 
+import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 RELEASE = "urn:edgewise:predicate:release:v1"
 RECEIPT = "urn:edgewise:predicate:receipt:v1"
+_KEY_ID = re.compile(r"[^\x00-\x1f\x7f-\x9f]{0,256}")  # it is shown before it is trusted: no control characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def parse_envelope(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Envelope:
     payload = _base64(form, "payload", limits.json_bytes * 2)
     pairs = form.items(
         "signatures",
-        lambda item: (item.text("keyid", limit=256, default=""), _base64(item, "sig", 1024)),
+        lambda item: (item.text("keyid", pattern=_KEY_ID, default=""), _base64(item, "sig", 1024)),
         limit=16,
     )
     _finish(form)
@@ -97,7 +99,10 @@ def parse_statement(payload: bytes, limits: Limits = DEFAULT_LIMITS) -> Statemen
     """The statement in an envelope's payload."""
     form = Form(parse_object(payload, "a statement", limits), "in-toto statement")
     form.text("_type", one_of=[STATEMENT_TYPE])
-    subject = dict(form.items("subject", _read_subject, limit=limits.blobs))
+    subjects = form.items("subject", _read_subject, limit=limits.blobs)
+    subject = dict(subjects)
+    if len(subject) != len(subjects):
+        form.problem("subject", "one digest is listed twice")
     predicate = form.anything("predicate")
     if not isinstance(predicate, dict):
         form.problem("predicate", "an object is needed")

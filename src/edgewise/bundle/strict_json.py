@@ -6,6 +6,7 @@ whatever is ambiguous is refused. Writing is canonical (sorted keys, no spaces, 
 
 import json
 import re
+from collections import Counter
 from typing import Any, NoReturn
 
 from edgewise.bundle.limits import DEFAULT_LIMITS, Limits
@@ -13,7 +14,10 @@ from edgewise.errors import HostileBundleError
 
 __all__ = ["dump_json", "parse_json", "parse_object"]
 
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, and also matching a string that never ends: linear in time, nothing kept for backtracking.
+_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.?)*+"?', re.DOTALL)
+_STRUCTURE = re.compile(rb"[\[\]{},]")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 # Outside this range a reader in another language (IEEE doubles) would see another number: RFC 8259 section 6.
 _SAFE_INTEGER = 2**53 - 1
 
@@ -25,7 +29,7 @@ def parse_json(data: bytes, what: str, limits: Limits = DEFAULT_LIMITS) -> Any:
     """
     if len(data) > limits.json_bytes:
         raise HostileBundleError("json-size", f"{what} has {len(data)} bytes; at most {limits.json_bytes} are read")
-    _check_depth(data, what, limits)
+    _check_structure(data, what, limits)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -34,8 +38,7 @@ def parse_json(data: bytes, what: str, limits: Limits = DEFAULT_LIMITS) -> Any:
     def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
+            twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
             raise HostileBundleError("json-duplicate-key", f"{what} has the key {twice[:60]!r} twice in one object")
         return found
 
@@ -54,15 +57,18 @@ def parse_json(data: bytes, what: str, limits: Limits = DEFAULT_LIMITS) -> Any:
         raise HostileBundleError("json-number", f"{what} has {name}, which is not JSON")
 
     try:
-        return json.loads(
+        value = json.loads(
             text,
             object_pairs_hook=refuse_duplicates,
             parse_int=parse_int,
             parse_float=parse_float,
             parse_constant=refuse_constant,
         )
+        if _SURROGATE.search(data):
+            dump_json(value)  # half a surrogate pair is no text: it can be read, but never written or printed
     except ValueError as error:
         raise HostileBundleError("json-malformed", f"{what} is not JSON: {error}") from None
+    return value
 
 
 def parse_object(data: bytes, what: str, limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:
@@ -78,12 +84,19 @@ def dump_json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-def _check_depth(data: bytes, what: str, limits: Limits) -> None:
-    # The cheap bound first: a document with few brackets in all cannot be deep.
-    if data.count(b"[") + data.count(b"{") <= limits.json_depth:
+def _check_structure(data: bytes, what: str, limits: Limits) -> None:
+    # The cheap bound first: a document with few brackets and commas in all is neither deep nor rich.
+    opened = data.count(b"[") + data.count(b"{")
+    if opened <= limits.json_depth and opened + data.count(b",") <= limits.json_values:
         return
-    depth = 0
-    for bracket in re.findall(rb"[\[\]{}]", _STRINGS.sub(b"", data)):
-        depth += 1 if bracket in b"[{" else -1
+    depth, values = 0, 1
+    for mark in _STRUCTURE.finditer(_STRINGS.sub(b"", data)):
+        if mark[0] in b"[{":
+            depth += 1
+        elif mark[0] in b"]}":
+            depth -= 1
+        values += mark[0] in b"[{,"
         if depth > limits.json_depth:
             raise HostileBundleError("json-depth", f"{what} is nested deeper than {limits.json_depth}")
+        if values > limits.json_values:
+            raise HostileBundleError("json-values", f"{what} has more than {limits.json_values} values")

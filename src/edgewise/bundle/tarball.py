@@ -12,9 +12,10 @@ from io import BytesIO
 from threading import Lock
 from typing import BinaryIO
 
+from edgewise.bundle.layout import Descriptor
 from edgewise.bundle.limits import DEFAULT_LIMITS, Limits
-from edgewise.bundle.source import Source, read_exactly
-from edgewise.digests import CHUNK, hex_of
+from edgewise.bundle.source import Source, copy_blob, read_exactly
+from edgewise.digests import hex_of
 from edgewise.errors import HostileBundleError
 
 __all__ = ["TarSource", "write_tar"]
@@ -23,6 +24,7 @@ _BLOCK = 512
 _BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})")
 _FOLDERS = ("blobs", "blobs/sha256")
 _FILES = ("oci-layout", "index.json")
+_OTHER_ENTRIES = 7  # the root, two folders, two files, manifest and config
 _MAX_PADDING = 1 << 20  # GNU tar pads to a record of 10 KiB
 _MAGIC = (
     (b"\x1f\x8b", "gzip"),
@@ -61,16 +63,13 @@ class TarSource:
         return _Window(self._stream, self._entries["blobs/sha256/" + hex_of(digest)], self._lock)
 
 
-def write_tar(target: BinaryIO, source: Source, index: bytes, layout: bytes, digests: list[str]) -> None:
-    """Write the layout files and the named blobs, sorted by digest, each digest once."""
+def write_tar(target: BinaryIO, source: Source, index: bytes, layout: bytes, blobs: list[Descriptor]) -> None:
+    """Write the layout files and the named blobs, sorted by digest, each digest once; every blob is verified on the way."""
     target.writelines(_header(folder + "/", 0, b"5") for folder in _FOLDERS)
-    for digest in sorted(set(digests)):
-        size = source.blob_size(digest)
-        target.write(_header("blobs/sha256/" + hex_of(digest), size, b"0"))
-        with source.open_blob(digest) as stream:
-            while chunk := stream.read(CHUNK):
-                target.write(chunk)
-        target.write(bytes(-size % _BLOCK))
+    for digest, blob in sorted({blob.digest: blob for blob in blobs}.items()):
+        target.write(_header("blobs/sha256/" + hex_of(digest), blob.size, b"0"))
+        copy_blob(source, blob, target, digest)
+        target.write(bytes(-blob.size % _BLOCK))
     for name, data in (("index.json", index), ("oci-layout", layout)):
         target.writelines((_header(name, len(data), b"0"), data, bytes(-len(data) % _BLOCK)))
     target.write(bytes(2 * _BLOCK))
@@ -113,10 +112,9 @@ def _scan(stream: BinaryIO, limits: Limits) -> Iterator[tuple[str, _Entry]]:
         if name in seen:
             raise HostileBundleError("tar-duplicate", f"{name} is in the archive twice")
         seen.add(name)
-        if len(seen) > limits.blobs:
-            raise HostileBundleError("tar-entries", f"the archive has more than {limits.blobs} entries")
-        if name not in _FOLDERS:
-            yield name, _Entry(at, size)
+        if len(seen) > limits.blobs + _OTHER_ENTRIES:
+            raise HostileBundleError("tar-entries", f"the archive has more than {limits.blobs} blobs")
+        yield name, _Entry(at, size)
         at += size + -size % _BLOCK
 
 
@@ -130,16 +128,17 @@ def _parse_header(block: bytes, at: int) -> tuple[str, int]:
     prefix, plain = block[345:500].rstrip(b"\0"), block[:100].split(b"\0", 1)[0]
     name = (prefix + b"/" + plain if prefix else plain).decode("ascii", "backslashreplace")
     if kind in (b"1", b"2"):
-        raise HostileBundleError("tar-link", f"{name} is a link; a bundle has none")
+        raise HostileBundleError("tar-link", f"{name[:120]!r} is a link; a bundle has none")
     if kind not in (b"0", b"\0", b"5"):
         raise HostileBundleError(
-            "tar-type", f"{name} is an entry of type {kind!r}; a bundle has plain files and folders"
+            "tar-type", f"{name[:120]!r} is an entry of type {kind!r}; a bundle has plain files and folders"
         )
     if name.startswith("/") or ".." in name or "\\" in name:
         raise HostileBundleError("path-escape", f"{name[:120]!r} points outside the bundle")
-    clean = name.removeprefix("./").rstrip("/")
+    clean = name.removeprefix("./")
     if kind == b"5":
-        if (clean not in _FOLDERS and clean != ".") or size:
+        clean = clean.rstrip("/")
+        if clean not in (*_FOLDERS, ".", "") or size:
             raise HostileBundleError("unexpected-entry", f"the folder {name[:120]!r} does not belong in a bundle")
         return clean, 0
     if clean not in _FILES and not _BLOB.fullmatch(clean):

@@ -16,7 +16,7 @@ DTYPES = (
 )  # fmt: skip
 #: What the values are, where an application can decode a file into them.
 CONTENT = ("image", "audio", "sensor", "text", "tensor")
-IDENTIFIER = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
+IDENTIFIER = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,256}")  # control characters would reach the terminal that prints it
 _MAX_RANK = 16
 
 

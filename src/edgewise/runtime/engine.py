@@ -134,13 +134,19 @@ class _Entry:
     module: str  # what must be importable
     home: str  # module and class of ours
     extra: str  # how to install it
+    distributions: tuple[str, ...]  # packages that may provide it
 
 
 #: Every engine, in order of preference where two are equally fast.
 ENGINES: dict[str, _Entry] = {
-    "onnxruntime": _Entry("onnxruntime", "edgewise.runtime.onnxruntime_engine:OnnxRuntimeEngine", ""),
-    "openvino": _Entry("openvino", "edgewise.runtime.openvino_engine:OpenVinoEngine", "openvino"),
-    "litert": _Entry("ai_edge_litert", "edgewise.runtime.litert_engine:LiteRtEngine", "litert"),
+    "onnxruntime": _Entry(
+        "onnxruntime",
+        "edgewise.runtime.onnxruntime_engine:OnnxRuntimeEngine",
+        "",
+        ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml"),
+    ),
+    "openvino": _Entry("openvino", "edgewise.runtime.openvino_engine:OpenVinoEngine", "openvino", ("openvino",)),
+    "litert": _Entry("ai_edge_litert", "edgewise.runtime.litert_engine:LiteRtEngine", "litert", ("ai-edge-litert",)),
 }
 
 

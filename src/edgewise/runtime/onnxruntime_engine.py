@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from edgewise.digests import digest_of
-from edgewise.errors import ModelError, UnsupportedError
+from edgewise.errors import ModelError, TensorError, UnsupportedError
 from edgewise.runtime import telemetry
 from edgewise.runtime.engine import Array, OpenOptions, PlacedNode, Placement, Provider, TensorInfo
 from edgewise.store.files import write_bytes
@@ -93,25 +93,34 @@ class OnnxRuntimeSession:
         self._session = session
         self._options = options
         self._names = [item.name for item in self.outputs]
+        plain = {
+            info.name: info.dtype for info in self.inputs if info.dtype in _DTYPES.values() and info.dtype != "str"
+        }
+        self._dtypes = {name: np.dtype(dtype) for name, dtype in plain.items()}
         self._bound: dict[tuple[tuple[int, ...], ...], _Bound | None] = {}
         self._lock = Lock()
 
     def run(self, feeds: dict[str, Array]) -> dict[str, Array]:
         shapes = tuple([array.shape for array in feeds.values()])
         bound = self._bound.get(shapes)
+        failed = False
         # The bound buffers serve one caller at a time; a second one takes the plain way instead of waiting.
         if bound is not None and self._lock.acquire(blocking=False):
             try:
                 return bound.run(feeds)
-            except RuntimeError as error:
-                raise ModelError(f"onnxruntime failed: {_first_line(error)}") from None
+            except Exception:  # the plain way either works or says what is wrong
+                failed = True
             finally:
                 self._lock.release()
+        session = self._opened()
+        self._check_dtypes(feeds)
         try:
-            results = dict(zip(self._names, self._session.run(self._names, feeds), strict=True))
-        except (RuntimeError, ValueError) as error:
+            results = dict(zip(self._names, session.run(self._names, feeds), strict=True))
+        except Exception as error:  # the binding raises its own classes, which share no base but Exception
             raise ModelError(f"onnxruntime failed: {_first_line(error)}") from None
-        if shapes not in self._bound and len(self._bound) < _BOUND_SHAPES:
+        if failed:
+            self._bound[shapes] = None  # these shapes do not determine those of the outputs
+        elif shapes not in self._bound and len(self._bound) < _BOUND_SHAPES:
             self._bound[shapes] = self._bind(feeds, results)
         return results
 
@@ -123,7 +132,7 @@ class OnnxRuntimeSession:
         return Placement(
             tuple(
                 PlacedNode(part.ep_name, node.op_type, node.name)
-                for part in self._session.get_provider_graph_assignment_info()
+                for part in self._opened().get_provider_graph_assignment_info()
                 for node in part.get_nodes()
             )
         )
@@ -132,10 +141,22 @@ class OnnxRuntimeSession:
         self._bound.clear()
         self._session = None
 
+    def _opened(self) -> Any:
+        if self._session is None:
+            raise ModelError("the session is closed", remedy="Open the model again.")
+        return self._session
+
+    def _check_dtypes(self, feeds: dict[str, Array]) -> None:
+        """onnxruntime looks at the kind of the elements but not at their byte order."""
+        for name, array in feeds.items():
+            wanted = self._dtypes.get(name)
+            if wanted is not None and array.dtype != wanted:
+                raise TensorError(f"{name} has elements of type {wanted}, not {array.dtype}")
+
     def _bind(self, feeds: dict[str, Array], results: dict[str, Array]) -> "_Bound | None":
         """Buffers for these shapes, where that is safe: plain CPU tensors whose output shapes follow from the input shapes."""
-        given = {dim for item in self.inputs for dim in item.shape}
-        derived = all(isinstance(dim, int) or dim in given for item in self.outputs for dim in item.shape)
+        given = {dim for item in self.inputs for dim in item.shape if isinstance(dim, str)}
+        derived = all(dim in given if isinstance(dim, str) else dim >= 0 for item in self.outputs for dim in item.shape)
         small = sum(array.nbytes for array in feeds.values()) <= _BOUND_BYTES
         plain = all(info.dtype in _DTYPES.values() and info.dtype != "str" for info in (*self.inputs, *self.outputs))
         on_cpu = self._session.get_providers() == [CPU]
@@ -149,16 +170,19 @@ class _Bound:
     def __init__(self, session: Any, feeds: dict[str, Array], results: dict[str, Array]) -> None:
         self._run = session.run_with_iobinding
         self._binding = session.io_binding()
-        self._into = [(name, np.empty(array.shape, array.dtype)) for name, array in feeds.items()]
+        self._into = [(name, np.empty(array.shape, array.dtype), array.dtype) for name, array in feeds.items()]
         self._from = [(name, np.empty(array.shape, array.dtype)) for name, array in results.items()]
-        for name, buffer in self._into:
+        for name, buffer, _ in self._into:
             self._binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(buffer))
         for name, buffer in self._from:
             self._binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(buffer))
 
     def run(self, feeds: dict[str, Array]) -> dict[str, Array]:
-        for name, buffer in self._into:
-            buffer[...] = feeds[name]
+        for name, buffer, dtype in self._into:
+            array = feeds[name]
+            if array.dtype != dtype:  # the assignment below would convert it without a word
+                raise TypeError(name)
+            buffer[...] = array
         self._run(self._binding)
         return {name: buffer.copy() for name, buffer in self._from}
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from edgewise.errors import InputError
+from edgewise.errors import InputError, RequirementError
+from edgewise.runtime.engine import Placement
 
 __all__ = ["Requirements"]
 
@@ -38,6 +39,17 @@ class Requirements:
     def share_needed(self) -> float:
         """Share of nodes that must be placed on ``provider``."""
         return 1.0 if self.min_share_on_provider is None else self.min_share_on_provider
+
+    def check_placement(self, placement: Placement, variant: str) -> None:
+        """Raise RequirementError, naming the operators that run elsewhere, unless enough nodes are on ``provider``."""
+        share = placement.share(self.provider)
+        if self.provider and share < self.share_needed:
+            others = ", ".join(placement.elsewhere(self.provider)) or "no node was placed at all"
+            raise RequirementError(
+                f"{variant}: {share:.0%} of the nodes run on {self.provider}, {self.share_needed:.0%} are required; "
+                f"elsewhere: {others}",
+                share=share, counts=placement.counts(),
+            )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if value not in (None, "")}

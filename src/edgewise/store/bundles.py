@@ -1,23 +1,26 @@
 """Bundles on disk: one file, a folder, or a name in the library of installed ones."""
 
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
+from weakref import finalize
 
 from edgewise.bundle.bundle import Bundle, open_bundle
 from edgewise.bundle.document import NAME, VERSION
-from edgewise.bundle.layout import LAYOUT_FILE
+from edgewise.bundle.layout import LAYOUT_FILE, Descriptor
 from edgewise.bundle.limits import DEFAULT_LIMITS, Limits
-from edgewise.bundle.source import read_exactly
+from edgewise.bundle.source import copy_blob, read_exactly
 from edgewise.bundle.tarball import TarSource
-from edgewise.digests import CHUNK, hex_of
+from edgewise.digests import digest_of_stream, hex_of
 from edgewise.errors import HostileBundleError, NotFoundError, StorageError
 from edgewise.store.files import write_atomic, write_bytes
 from edgewise.store.home import Home
 
 __all__ = ["FolderSource", "find_bundle", "install_bundle", "open_path", "write_file", "write_folder"]
 
-_VERSION_PART = re.compile(r"\d+|\D+")
+_VERSION_PART = re.compile(r"[0-9]+|[^0-9]+")
+_PATH_MAX, _NAME_MAX = 4096, 128  # characters; anything longer is an error of the file system, not a name
 
 
 class FolderSource:
@@ -40,7 +43,11 @@ class FolderSource:
         return path.stat().st_size if path.is_file() else -1
 
     def open_blob(self, digest: str) -> BinaryIO:
-        return self._blob(digest).open("rb")
+        path = self._blob(digest)
+        try:
+            return path.open("rb")
+        except OSError as error:
+            raise StorageError(f"could not read {path}: {error.strerror or error}", path=str(path)) from error
 
     def _blob(self, digest: str) -> Path:
         return self._folder / "blobs" / "sha256" / hex_of(digest)
@@ -59,7 +66,15 @@ def open_path(path: Path, limits: Limits = DEFAULT_LIMITS) -> Bundle:
     try:
         if path.is_dir():
             return open_bundle(FolderSource(path), limits)
-        return open_bundle(TarSource(path.open("rb"), limits), limits)
+        if path.exists() and not path.is_file():
+            raise StorageError(f"{path} is neither a file nor a folder", path=str(path))
+        with ExitStack() as undo:
+            file = undo.enter_context(path.open("rb"))
+            source = TarSource(file, limits)
+            bundle = open_bundle(source, limits)
+            undo.pop_all()
+        finalize(source, file.close)
+        return bundle
     except FileNotFoundError:
         raise NotFoundError(f"there is no bundle at {path}", path=str(path)) from None
     except OSError as error:
@@ -73,10 +88,10 @@ def write_file(bundle: Bundle, path: Path) -> None:
 
 def write_folder(bundle: Bundle, folder: Path) -> None:
     """Write a bundle as an image layout that OCI tools read in place. ``index.json`` comes last, so a cut leaves no bundle."""
-    for digest in bundle.digests():
-        target = folder / "blobs" / "sha256" / hex_of(digest)
-        if not target.exists():
-            write_atomic(target, lambda file, digest=digest: _copy(bundle, digest, file))  # type: ignore[misc]
+    for blob in bundle.blobs():
+        target = folder / "blobs" / "sha256" / hex_of(blob.digest)
+        if not _holds(target, blob):
+            write_atomic(target, lambda file, blob=blob: copy_blob(bundle.source, blob, file, blob.digest))  # type: ignore[misc]
     write_bytes(folder / "oci-layout", LAYOUT_FILE)
     write_bytes(folder / "index.json", bundle.index.to_bytes())
 
@@ -95,10 +110,11 @@ def find_bundle(ref: str, home: Home) -> Path:
     """
     path = Path(ref)
     name, _, version = ref.partition(":")
-    if path.exists():
+    if len(ref) < _PATH_MAX and path.exists():
         return path
-    if NAME.fullmatch(name) and (not version or VERSION.fullmatch(version)):
-        found = {file.name.removesuffix(".bundle"): file for file in (home.bundles / name).glob("*.bundle")}
+    if NAME.fullmatch(name) and len(name) <= _NAME_MAX and (not version or VERSION.fullmatch(version)):
+        files = {file.name.removesuffix(".bundle"): file for file in (home.bundles / name).glob("*.bundle")}
+        found = {known: file for known, file in files.items() if VERSION.fullmatch(known)}
         if version in found:
             return found[version]
         if found and not version:
@@ -108,11 +124,18 @@ def find_bundle(ref: str, home: Home) -> Path:
     raise NotFoundError(f"no file and no installed bundle is called {ref!r} ({known})", ref=ref)
 
 
-def _version_order(version: str) -> list[tuple[int, int, str]]:
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in _VERSION_PART.findall(version)]
+def _version_order(version: str) -> tuple[list[tuple[int, int, str]], bool, list[tuple[int, int, str]]]:
+    # As in Semantic Versioning 2.0.0, section 11: what has a part after "-" comes before what has none.
+    plain, dash, early = version.partition("-")
+    return _numbered(plain), not dash, _numbered(early)
 
 
-def _copy(bundle: Bundle, digest: str, target: BinaryIO) -> None:
-    with bundle.source.open_blob(digest) as stream:
-        while chunk := stream.read(CHUNK):
-            target.write(chunk)
+def _numbered(text: str) -> list[tuple[int, int, str]]:
+    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in _VERSION_PART.findall(text)]
+
+
+def _holds(path: Path, blob: Descriptor) -> bool:
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != blob.size:
+        return False
+    with path.open("rb") as file:
+        return digest_of_stream(file)[0] == blob.digest

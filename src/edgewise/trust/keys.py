@@ -94,8 +94,10 @@ def _unpem(label: str, prefix: bytes, data: bytes) -> bytes:
     text = data[:_MAX_PEM].decode("ascii", "replace").strip()
     begin, end = f"-----BEGIN {label}-----", f"-----END {label}-----"
     if not (text.startswith(begin) and text.endswith(end)):
-        found = text.splitlines()[0][:60] if text else "an empty file"
-        raise KeyFileError(f"a PEM file with {begin} is needed; this one begins with {found!r}")
+        # Only a PEM label is repeated: a first line of another form might be the secret itself.
+        first = text.splitlines()[0][:60] if text.startswith("-----") else ""
+        found = f"this one begins with {first!r}" if first else "this is none"
+        raise KeyFileError(f"a PEM file with {begin} is needed; {found}")
     try:
         der = b64decode("".join(text[len(begin) : -len(end)].split()), validate=True)
     except (Base64Error, ValueError):

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgewise.bundle.fields import Form
 from edgewise.bundle.strict_json import dump_json, parse_object
-from edgewise.errors import DocumentError, KeyFileError
+from edgewise.errors import DocumentError, HostileBundleError, KeyFileError
 from edgewise.trust.keys import PublicKey
 
 __all__ = ["ROLES", "TrustRoot"]
@@ -71,7 +71,10 @@ class TrustRoot:
     @classmethod
     def parse(cls, data: bytes) -> "TrustRoot":
         """The root in ``data``. Raises KeyFileError with every problem."""
-        form = Form(parse_object(data, "the trust root"), "trust root")
+        try:
+            form = Form(parse_object(data, "the trust root"), "trust root")
+        except HostileBundleError as error:
+            raise KeyFileError(error.what, rule=error.rule) from None
         form.integer("schemaVersion", low=1, high=1)
         keys: dict[str, PublicKey] = {}
         names: dict[str, str] = {}
@@ -93,9 +96,13 @@ class TrustRoot:
         threshold: dict[str, int] = {}
         for role, entry in _entries(form, "roles"):
             item = Form(entry, form.kind, f"roles.{role}", form.problems)
-            roles[role] = frozenset(
-                item.values("keyids", lambda key_id: key_id in keys, "the id of a key above", limit=_MAX_KEYS)
+            key_ids = item.values(
+                "keyids",
+                lambda key_id: isinstance(key_id, str) and key_id in keys,
+                "the id of a key above",
+                limit=_MAX_KEYS,
             )
+            roles[role] = frozenset(map(str, key_ids))
             threshold[role] = item.integer("threshold", low=1, high=_MAX_KEYS)
         try:
             form.finish()

@@ -7,6 +7,7 @@ never used.
 """
 
 from dataclasses import dataclass
+from operator import itemgetter
 
 from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.statement import (
@@ -26,7 +27,11 @@ __all__ = ["Evidence", "Verification", "sign_statement", "verify_bundle"]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One statement in a bundle. ``signers``: ids of trusted keys that signed it; ``released``: the release lists it."""
+    """One statement in a bundle. ``released``: the release lists it.
+
+    ``signers``: ids of the trusted receipt keys that signed it; empty where they are fewer than the root's threshold, and where
+    the statement is about blobs that are not in this bundle (evidence of another model, or of another version of a file).
+    """
 
     digest: str
     statement: Statement
@@ -73,20 +78,27 @@ def verify_bundle(bundle: Bundle, root: TrustRoot) -> Verification:
     for digest in releases:
         signers = _signers(envelopes[digest], root, "release")
         if not root.enough("release", signers):
-            claimed = ", ".join(key_id[:12] for key_id, _ in envelopes[digest].signatures) or "nobody"
-            reasons.append(f"signed by {claimed}, which the trust root does not trust for releases")
+            claimed = (
+                ", ".join(key_id[:12] or "a key without id" for key_id, _ in envelopes[digest].signatures) or "nobody"
+            )
+            needed = root.threshold.get("release", 1)
+            reasons.append(
+                f"{len(signers)} of {needed} valid signatures by keys trusted for releases (it names {claimed})"
+            )
             continue
         fault = _fault(bundle, statements[digest], set(envelopes))
         if fault:
             reasons.append(fault)
             continue
-        listed = set(statements[digest].predicate.get("evidence", []))
-        evidence = tuple(
-            Evidence(other, statements[other], tuple(_signers(envelopes[other], root, "receipt")), other in listed)
-            for other in sorted(statements)
-            if other != digest
-        )
-        return Verification(tuple(signers), evidence)
+        listed, content = set(statements[digest].predicate.get("evidence", [])), bundle.content()
+        found: list[Evidence] = []
+        for other, statement in sorted((item for item in statements.items() if item[0] != digest), key=itemgetter(0)):
+            vouching = _signers(envelopes[other], root, "receipt")
+            counts = (
+                root.enough("receipt", vouching) and bool(statement.subject) and set(statement.subject) <= set(content)
+            )
+            found.append(Evidence(other, statement, tuple(vouching) if counts else (), other in listed))
+        return Verification(tuple(signers), tuple(found))
     raise SignatureError(f"{bundle.ref} is not trusted: {'; '.join(reasons)}", ref=bundle.ref, reasons=reasons)
 
 
@@ -99,7 +111,9 @@ def _fault(bundle: Bundle, release: Statement, present: set[str]) -> str:
     """Why a correctly signed release statement is not one for this bundle; empty if it is."""
     claimed = f"{release.predicate.get('name')}:{release.predicate.get('version')}"
     if claimed != bundle.ref:
-        return f"the release statement is for {claimed[:120]}"
+        return f"the release statement is for {claimed[:120]!r}"
+    if release.subject.get(bundle.document_digest) != "bundle.json":
+        return "the release statement does not cover bundle.json"
     uncovered = [name for digest, name in bundle.content().items() if digest not in release.subject]
     if uncovered:
         return f"the release statement does not cover {', '.join(sorted(uncovered)[:4])}"

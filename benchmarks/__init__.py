@@ -1,0 +1,1 @@
+"""Where the published numbers come from: both sides in one run, written to docs/benchmarks."""

@@ -1,0 +1,70 @@
+"""`edgewise eval`: what the receipts say, measured here."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from edgewise.cli.options import add_requirements, add_trust, read_requirements
+from edgewise.cli.output import Progress, add_json, print_json, table, unit_bytes, unit_ms
+from edgewise.compose.evaluating import evaluate_path
+
+__all__ = ["register", "run"]
+
+
+def register(commands: Any) -> None:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "eval",
+        help="measure a bundle on labelled data: quality with interval, latency, memory, placement",
+        description="Measure every variant on every engine and provider here, on labelled data, beside what the receipts say.",
+    )
+    parser.add_argument("bundle", metavar="NAME|FILE")
+    parser.add_argument(
+        "--data", required=True, type=Path, metavar="DATA", help=".npz with x and y, or a folder of class folders"
+    )
+    parser.add_argument(
+        "--receipts", type=Path, metavar="FILE", help="also write a bundle with these results as further receipts"
+    )
+    parser.add_argument("--key", type=Path, metavar="FILE", help="key to sign the receipts with (default: your own)")
+    add_requirements(parser)
+    add_trust(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    progress = Progress()
+    try:
+        result = evaluate_path(options, read_requirements(options), progress)
+    finally:
+        progress.close()
+    if options.json:
+        print_json(result.to_json())
+        return 0
+    rows = []
+    for item, promised in result.rows:
+        said = promised.metrics[0] if promised and promised.metrics else None
+        rows.append(
+            (
+                item.candidate.variant,
+                f"{item.candidate.engine}/{item.candidate.provider.removesuffix('ExecutionProvider')}",
+                str(item.metrics[0]),
+                str(said) if said else "-",
+                unit_ms(item.latency.p50_ms),
+                unit_ms(item.latency.p95_ms),
+                f"{item.latency.throughput_per_second:.0f}/s",
+                unit_bytes(item.peak_rss or 0),
+                unit_bytes(item.size),
+                ", ".join(
+                    f"{count} {name.removesuffix('ExecutionProvider')}" for name, count in item.placement.items()
+                ),
+            )
+        )
+    name = result.rows[0][0].metrics[0].name
+    table(rows, ("variant", "by", name, "receipt", "p50", "p95", "rate", "peak memory", "size", "nodes"))
+    for candidate, reason in result.failed:
+        print(f"not measured: {candidate}: {reason}")
+    for item, _ in result.rows:
+        others = ", ".join(f"{metric.name} {metric}" for metric in item.metrics[1:])
+        if others:
+            print(f"{item.candidate.variant}: {others}")
+    return 0

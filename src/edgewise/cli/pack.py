@@ -1,0 +1,99 @@
+"""`edgewise pack`: model files in, one signed bundle with evidence out."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from edgewise.bundle.document import TASKS
+from edgewise.cli.output import Progress, add_json, print_json, table, unit_bytes, unit_ms
+from edgewise.errors import MissingExtraError
+
+__all__ = ["register", "run"]
+
+
+def register(commands: Any) -> None:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "pack",
+        help="pack model files into a signed bundle with measured evidence",
+        description="Pack ONNX and TFLite files, a Hugging Face folder or an .ortpackage into one signed bundle. With --eval each "
+        "variant is measured on this device; the results travel in the bundle as signed receipts.",
+    )
+    parser.add_argument(
+        "models", nargs="+", metavar="MODEL", help="PATH or VARIANT=PATH; the first one's interface is the bundle's"
+    )
+    parser.add_argument("--name", required=True, help="name of the model: lower case, digits, hyphens")
+    parser.add_argument("--version", required=True, help="version, for instance 1.0.0")
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="FILE", help="the bundle file to write")
+    parser.add_argument(
+        "--eval", type=Path, metavar="DATA", help="labelled data: receipts and golden set are made from it"
+    )
+    parser.add_argument("--golden", type=Path, metavar="DATA", help="take the golden inputs from this data instead")
+    parser.add_argument(
+        "--golden-count", type=int, default=32, metavar="N", help="golden inputs to choose (default 32)"
+    )
+    parser.add_argument(
+        "--task", choices=TASKS, default="", help="what the model does (default: from its source, else tensor)"
+    )
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="class names, one a line")
+    parser.add_argument("--decision", default="", metavar="OUTPUT", help="the output that decides (default: the first)")
+    parser.add_argument(
+        "--state", action="append", default=[], metavar="IN=OUT", help="output OUT is input IN of the next call"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="INPUT=VALUE", help="make an input a constant of the graph"
+    )
+    parser.add_argument("--range", default="", metavar="LOW,HIGH", help="values that the first input may have")
+    parser.add_argument("--description", default="", help="one sentence for people")
+    parser.add_argument("--licence", default="", help="SPDX identifier of the model's licence")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="private key to sign with (default: your own)")
+    parser.add_argument(
+        "--unsigned", action="store_true", help="do not sign; such a bundle loads only with --unsafe-no-verification"
+    )
+    parser.add_argument("--install", action="store_true", help="also install it, so that it is found by its name")
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    try:
+        # Deferred: these need the extra "pack".
+        from edgewise.compose.pack_files import pack_files  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"packing needs {error.name}", remedy="pip install 'edgewise[pack]'") from None
+    progress = Progress()
+    try:
+        packed, notes = pack_files(options, progress)
+    finally:
+        progress.close()
+    bundle = packed.bundle
+    size = options.output.stat().st_size
+    if options.json:
+        print_json(
+            {
+                "ref": bundle.ref,
+                "path": str(options.output),
+                "bytes": size,
+                "digest": bundle.index.manifests[0].digest,
+                "signed": not options.unsigned,
+                "notes": list(notes),
+                "evaluations": [item.to_json() for item in packed.evaluations],
+            }
+        )
+        return 0
+    print(f"{options.output}: {bundle.ref}, {unit_bytes(size)}{', not signed' if options.unsigned else ', signed'}")
+    for note in notes:
+        print(f"note: {note}")
+    if packed.evaluations:
+        table(
+            [
+                (
+                    item.candidate.variant,
+                    unit_bytes(item.size),
+                    *(str(metric) for metric in item.metrics),
+                    unit_ms(item.latency.p50_ms),
+                )
+                for item in packed.evaluations
+            ],
+            ("variant", "size", *(metric.name for metric in packed.evaluations[0].metrics), "p50 here"),
+        )
+    return 0

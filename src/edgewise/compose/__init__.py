@@ -1,0 +1,1 @@
+"""The only wiring: where the parts below become `load`, `pack`, `verify`, `evaluate` and the demo."""

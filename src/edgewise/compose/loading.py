@@ -1,0 +1,105 @@
+"""`edgewise.load`: from a reference to a session, by way of verification and the measured choice.
+
+The path is short the second time: open the bundle, check the release signature, read the choice that was made on this device,
+open that variant from its compiled copy. Only when the bundle, an engine or the device has changed is anything measured.
+"""
+
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from edgewise.bundle.bundle import Bundle
+from edgewise.compose.choices import read_choice
+from edgewise.errors import EdgewiseError, SignatureError
+from edgewise.runtime.device import DeviceFacts, read_device
+from edgewise.runtime.opening import Candidate, open_candidate
+from edgewise.runtime.requirements import Requirements
+from edgewise.runtime.session import Session
+from edgewise.store.bundles import find_bundle, open_path
+from edgewise.store.files import read_bounded
+from edgewise.store.home import Home
+from edgewise.trust.root import TrustRoot
+from edgewise.trust.verification import Verification, verify_bundle
+
+__all__ = ["load", "open_verified", "read_trust"]
+
+_ROOT_BYTES = 1 << 20
+
+
+def load(
+    ref: str | PathLike[str],
+    *,
+    trust: str | PathLike[str] | TrustRoot | None = None,
+    require: Mapping[str, Any] | Requirements | None = None,
+    home: str | PathLike[str] | Home | None = None,
+    unsafe_no_verification: bool = False,
+) -> Session:
+    """A session that answers, from a bundle file, a folder, or the name of an installed bundle.
+
+    trust: a trust root, or the path of one; by default the user's own (``EDGEWISE_HOME/root.json``).
+    require: clauses that must hold on this device (see ``Requirements``), for instance ``{"max_p95_ms": 5}``.
+    unsafe_no_verification: load a bundle that nobody we trust has signed. Its model then runs with your rights.
+
+    The first load on a device measures every variant and provider and replays the golden set; the choice is kept and
+    made again when the bundle, an engine's version or the device changes.
+
+    Raises NotFoundError; HostileBundleError for a malformed bundle; SignatureError for one that is not signed by a trusted
+    key; RequirementError, with the reason for each candidate, where no variant is right and meets the requirements.
+    """
+    place = home if isinstance(home, Home) else Home(Path(home)) if home is not None else Home.default()
+    demanded = require if isinstance(require, Requirements) else Requirements.parse(require or {})
+    path = find_bundle(str(ref), place)
+    bundle, verification = open_verified(path, trust, place, unsafe_no_verification=unsafe_no_verification)
+    device = read_device()
+    known = read_choice(bundle, demanded, place, device)
+    if known is not None:
+        try:
+            return open_chosen(bundle, known, demanded, place, device)
+        except EdgewiseError:
+            pass  # what was chosen no longer opens here: choose again, which says why if nothing does
+    # Deferred: everything that measures. A device that has made its choice never imports it.
+    from edgewise.compose.choosing import choose_and_keep  # noqa: PLC0415
+
+    chosen = choose_and_keep(bundle, path, demanded, place, device, verification)
+    return open_chosen(bundle, (chosen.candidate, chosen.reason), demanded, place, device)
+
+
+def open_verified(
+    path: Path, trust: str | PathLike[str] | TrustRoot | None, home: Home, *, unsafe_no_verification: bool = False
+) -> tuple[Bundle, Verification | None]:
+    """The bundle at ``path`` and what was proven about it; None where verification was switched off."""
+    bundle = open_path(path)
+    if unsafe_no_verification:
+        return bundle, None
+    return bundle, verify_bundle(bundle, read_trust(trust, home))
+
+
+def read_trust(trust: str | PathLike[str] | TrustRoot | None, home: Home) -> TrustRoot:
+    """The trust root that ``trust`` means; by default the user's own. Raises SignatureError where there is none yet."""
+    if isinstance(trust, TrustRoot):
+        return trust
+    if trust is None and not home.trust_root.exists():
+        raise SignatureError(
+            f"there is no trust root at {home.trust_root}, so no signature can be checked",
+            remedy="Make a key with `edgewise key new`, or trust a publisher's with `edgewise key trust FILE.pub`.",
+        )
+    return TrustRoot.parse(
+        read_bounded(Path(trust) if trust is not None else home.trust_root, _ROOT_BYTES, "the trust root")
+    )
+
+
+def open_chosen(
+    bundle: Bundle, chosen: tuple[Candidate, str], require: Requirements, home: Home, device: DeviceFacts
+) -> Session:
+    """A session for a choice that was made; where a provider is required, its placement is proven for this very session."""
+    candidate, reason = chosen
+    proven = bool(require.provider)
+    session = open_candidate(bundle, candidate, home=home, device=device, record_placement=proven, reason=reason)
+    if proven:
+        try:
+            require.check_placement(session.placement(), candidate.variant)
+        except EdgewiseError:
+            session.close()
+            raise
+    return session

@@ -1,0 +1,67 @@
+"""What a bundle says about itself, gathered for a page."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgewise.bundle.bundle import Bundle
+from edgewise.bundle.safetensors import parse_arrays
+from edgewise.bundle.statement import RECEIPT, parse_statement
+from edgewise.compose.loading import read_trust
+from edgewise.errors import SignatureError
+from edgewise.measure.receipt import Receipt, parse_receipt
+from edgewise.store.bundles import find_bundle, open_path
+from edgewise.store.home import Home
+from edgewise.trust.verification import verify_bundle
+
+__all__ = ["Report", "make_report"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """signature: in words. receipts: each with whether someone trusted vouches for it. size: bytes of all blobs."""
+
+    bundle: Bundle
+    signature: str
+    trusted: bool
+    receipts: tuple[tuple[Receipt, bool], ...]
+    golden_count: int
+    size: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "ref": self.bundle.ref,
+            "manifest": self.bundle.index.manifests[0].digest,
+            "bytes": self.size,
+            "trusted": self.trusted,
+            "signature": self.signature,
+            "document": self.bundle.document.to_json(),
+            "receipts": [{**receipt.to_json(), "trusted": trusted} for receipt, trusted in self.receipts],
+            "goldenInputs": self.golden_count,
+        }
+
+
+def make_report(ref: str, trust: Path | None, home: Home | None = None) -> Report:
+    """Open and describe a bundle; every blob is checked against its digest, an untrusted signature is reported."""
+    place = home or Home.default()
+    bundle = open_path(find_bundle(ref, place))
+    bundle.check_blobs()
+    try:
+        root = read_trust(trust, place)
+        verification = verify_bundle(bundle, root)
+        names = ", ".join(f"{root.name_of(key_id)} ({key_id[:12]})" for key_id in verification.signers)
+        signature, trusted = f"trusted: released by {names}", True
+        receipts = tuple((parse_receipt(item.statement), item.trusted) for item in verification.receipts)
+    except SignatureError as error:
+        signature, trusted = f"NOT TRUSTED: {error.what}", False
+        statements = [parse_statement(envelope.payload) for envelope in bundle.evidence().values()]
+        receipts = tuple((parse_receipt(item), False) for item in statements if item.predicate_type == RECEIPT)
+    layers = {layer.digest: layer.size for layer in (bundle.manifest.config, *bundle.manifest.layers)}
+    return Report(bundle, signature, trusted, receipts, _golden_count(bundle), sum(layers.values()))
+
+
+def _golden_count(bundle: Bundle) -> int:
+    if bundle.document.golden is None:
+        return 0
+    arrays = parse_arrays(bundle.read(bundle.document.golden.file), "the golden set", bundle.limits)
+    return next((len(array) for name, array in arrays.items() if name.startswith("in/")), 0)

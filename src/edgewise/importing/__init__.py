@@ -1,0 +1,1 @@
+"""What arrives from outside (ONNX, TFLite, hub repositories, ONNX Runtime packages) becomes parts of a bundle."""

@@ -1,0 +1,1 @@
+"""Where every number comes from: metrics with intervals, latency, memory, placement; receipts; the choice of a variant."""

@@ -1,0 +1,100 @@
+"""Data sets to measure with: an ``.npz``, or a folder of class folders with images or wav files."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from edgewise.bundle.limits import DEFAULT_LIMITS, Limits
+from edgewise.digests import digest_of_stream
+from edgewise.errors import DataError, NotFoundError
+from edgewise.measure.media import read_media
+from edgewise.measure.npz import Array, load_npz
+
+__all__ = ["Dataset", "load_npz", "read_dataset"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Samples and what is known about them; validated when built.
+
+    x: (N, ...) inputs. y: (N,) class indices or values, or (N, K) for several labels or values.
+    group: (N,) who or what a sample comes from, for splits that keep a person or a machine on one side; None if not known.
+    labels: the name of class 0, 1, ...; empty where they are not known. name, digest: of the file or folder it was read from.
+    """
+
+    x: Array
+    y: Array
+    group: Array | None = None
+    labels: tuple[str, ...] = ()
+    name: str = ""
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        if self.x.ndim < 1 or len(self.x) == 0 or self.y.ndim < 1:
+            raise DataError("the data set has no samples", rule="dataset-empty")
+        for name, array in (("y", self.y), ("group", self.group)):
+            if array is not None and (array.ndim < 1 or len(array) != len(self.x)):
+                raise DataError(
+                    f"x has {len(self.x)} samples, {name} has {len(array) if array.ndim else 1}", rule="dataset-lengths"
+                )
+        if self.group is not None and self.group.ndim != 1:
+            raise DataError(f"group has the shape {self.group.shape}; (N,) is needed", rule="dataset-lengths")
+        for name, array in (("x", self.x), ("y", self.y)):
+            if array.dtype.kind == "f" and not _finite(array):
+                raise DataError(
+                    f"{name} has values that are not finite (NaN or infinity)",
+                    remedy="Fill or leave out these samples: a metric over them would mean nothing.",
+                    rule="dataset-finite",
+                )
+
+    def __len__(self) -> int:
+        """How many samples."""
+        return len(self.x)
+
+    def take(self, rows: Array) -> "Dataset":
+        """The samples with these indices, or where this mask is true."""
+        return Dataset(
+            self.x[rows], self.y[rows], None if self.group is None else self.group[rows], self.labels, self.name, self.digest
+        )  # fmt: skip
+
+
+def read_dataset(path: Path, limits: Limits = DEFAULT_LIMITS) -> Dataset:
+    """The data set in an ``.npz`` (``x``, ``y``, perhaps ``group`` and ``class_names``) or a folder of class folders.
+
+    Images become (N, H, W, C) uint8, wav files (N, samples) float32 in -1..1; class folders count from 0 by name.
+    Raises NotFoundError where there is nothing, DataError for what cannot be used, MissingExtraError for images without Pillow.
+    """
+    if path.is_dir():
+        media = read_media(path, limits)
+        return Dataset(media.x, media.y, None, media.labels, path.name, _digest_of_files(path, media.files))
+    if not path.exists():
+        raise NotFoundError(f"there is no data set at {path}", path=str(path))
+    if path.suffix.lower() != ".npz" or not path.is_file():
+        raise DataError(f"{path.name} is neither an .npz nor a folder of class folders", rule="dataset-form")
+    arrays = load_npz(path, limits)
+    missing = [name for name in ("x", "y") if name not in arrays]
+    if missing:
+        found = ", ".join(sorted(arrays)[:10]) or "none"
+        raise DataError(f"{path.name} has no array {' or '.join(missing)}; it has {found}", rule="dataset-arrays")
+    with path.open("rb") as file:
+        digest, _ = digest_of_stream(file)
+    labels = tuple(str(label) for label in arrays.get("class_names", np.empty(0, "U1")).ravel())
+    return Dataset(arrays["x"], arrays["y"], arrays.get("group"), labels, path.stem, digest)
+
+
+def _finite(array: Array) -> bool:
+    # Row blocks, so that the mask of a large array never exists as a whole.
+    step = max(1, (1 << 20) // max(1, array[:1].size))
+    return all(bool(np.isfinite(array[at : at + step]).all()) for at in range(0, len(array), step))
+
+
+def _digest_of_files(folder: Path, files: tuple[Path, ...]) -> str:
+    # The digest of a listing: "<digest>  <path>" per file, sorted by path, as sha256sum would print it.
+    listing = sha256()
+    for path in sorted(files):
+        with path.open("rb") as file:
+            digest, _ = digest_of_stream(file)
+        listing.update(f"{digest.removeprefix('sha256:')}  {path.relative_to(folder).as_posix()}\n".encode())
+    return "sha256:" + listing.hexdigest()

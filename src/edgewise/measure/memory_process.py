@@ -1,0 +1,45 @@
+"""The process that ``peak_memory`` starts: opens one candidate, answers ten times, prints what that took."""
+
+import json
+import sys
+from pathlib import Path
+
+from edgewise.measure.samples import sample_inputs
+from edgewise.runtime.device import read_device
+from edgewise.runtime.engine import find_engine
+from edgewise.runtime.opening import Candidate, open_candidate
+from edgewise.store.bundles import open_path
+from edgewise.store.home import Home
+
+__all__ = ["main"]
+
+_ANSWERS = 10
+
+
+def main(request: str) -> None:
+    """Print ``{"baseline": bytes, "peak": bytes}`` for a request as ``peak_memory`` writes it."""
+    asked = json.loads(request)
+    find_engine(asked["engine"]).providers()
+    baseline = _peak()
+    bundle = open_path(Path(asked["path"]))
+    candidate = Candidate(asked["variant"], asked["engine"], asked["provider"], asked["threads"])
+    with open_candidate(bundle, candidate, home=Home(Path(asked["home"])), device=read_device()) as session:
+        inputs = sample_inputs(bundle)
+        for _ in range(_ANSWERS):
+            session.predict(inputs)
+        sys.stdout.write(json.dumps({"baseline": baseline, "peak": _peak()}))
+
+
+def _peak() -> int:
+    status = Path("/proc/self/status")
+    if status.exists():  # ru_maxrss survives fork and exec on Linux, so it may be the parent's
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    import resource  # noqa: PLC0415  (not on Windows)
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

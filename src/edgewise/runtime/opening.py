@@ -1,0 +1,82 @@
+"""Opening one variant with one engine on one provider, with the cache that belongs to exactly that combination."""
+
+import shutil
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from edgewise.bundle.bundle import Bundle
+from edgewise.bundle.document import Document, Variant
+from edgewise.runtime.device import DeviceFacts
+from edgewise.runtime.engine import Engine, OpenOptions, find_engine
+from edgewise.runtime.session import Origin, Session
+from edgewise.store.home import Home
+
+__all__ = ["Candidate", "cache_folder", "open_candidate"]
+
+_CLASSIFYING = ("classification", "multilabel")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A way to run the model here: which variant, by which engine, on which provider, with how many threads."""
+
+    variant: str
+    engine: str
+    provider: str
+    threads: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        return {"variant": self.variant, "engine": self.engine, "provider": self.provider, "threads": self.threads}
+
+    def __str__(self) -> str:
+        return (
+            f"{self.variant} on {self.engine}/{self.provider}, {self.threads} thread{'s' if self.threads > 1 else ''}"
+        )
+
+
+def open_candidate(
+    bundle: Bundle,
+    candidate: Candidate,
+    *,
+    home: Home,
+    device: DeviceFacts,
+    record_placement: bool = False,
+    reason: str = "",
+) -> Session:
+    """A session for ``candidate``. Raises what the engine raises, and ModelError where the interface does not fit."""
+    engine = find_engine(candidate.engine)
+    variant = bundle.variant(candidate.variant)
+    options = OpenOptions(
+        provider=candidate.provider,
+        threads=candidate.threads,
+        cache=cache_folder(home, variant, engine, candidate, device),
+        record_placement=record_placement,
+    )
+    opened = engine.open(bundle.model_files(variant), options)
+    return Session(bundle.document, variant, opened, _origin(bundle.document, candidate, reason))
+
+
+def cache_folder(home: Home, variant: Variant, engine: Engine, candidate: Candidate, device: DeviceFacts) -> Path:
+    """Where what was compiled for this combination is kept. What was kept for an older engine or another device is deleted."""
+    name = f"{candidate.engine}-{candidate.provider}-{candidate.threads}"
+    files = sha256("".join(file.digest for file in variant.files).encode()).hexdigest()[:32]
+    group = home.cache / "compiled" / files
+    wanted = group / f"{name}@{engine.version()}@{device.key}"
+    if not wanted.exists():
+        for outdated in group.glob(f"{name}@*"):
+            shutil.rmtree(outdated, ignore_errors=True)
+    return wanted
+
+
+def _origin(document: Document, candidate: Candidate, reason: str) -> Origin:
+    return Origin(
+        variant=candidate.variant,
+        engine=candidate.engine,
+        provider=candidate.provider,
+        decision=document.decision or document.outputs[0].name,
+        classifies=document.task in _CLASSIFYING,
+        labels=document.labels,
+        reason=reason,
+    )

@@ -1,0 +1,218 @@
+"""OpenVINO behind the engine protocol.
+
+Answers are computed in 32-bit floats on the CPU, whatever the processor could do faster with less; another device works in
+its own precision unless ``provider_options`` say otherwise. The CPU plugin computes 64-bit floats in 32 bits and 64-bit
+integers in 32 bits; the golden replay shows where that matters. Each caller has an infer request of its own, so a second
+caller does not wait. What was compiled is kept in ``OpenOptions.cache`` under a seal of digests: OpenVINO itself loads a
+damaged cache file without noticing, and gives wrong answers.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from shutil import rmtree
+from tempfile import mkdtemp
+from typing import Any
+from weakref import finalize
+
+import numpy as np
+
+from edgewise.errors import ModelError, TensorError, UnsupportedError
+from edgewise.runtime import telemetry
+from edgewise.runtime.engine import Array, OpenOptions, PlacedNode, Placement, Provider, TensorInfo
+from edgewise.runtime.sealed_folder import SealedFolder
+
+with telemetry.withheld():
+    import openvino as ov
+
+__all__ = ["OpenVinoEngine"]
+
+_DTYPES = {
+    "boolean": "bool", "i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64", "u8": "uint8", "u16": "uint16",
+    "u32": "uint32", "u64": "uint64", "f16": "float16", "f32": "float32", "f64": "float64",
+}  # fmt: skip
+_NOT_RUN = ("Input", "Output", "Const")  # in the runtime model, but nothing is executed for them
+_TFLITE = b"TFL3"  # file identifier at byte 4 of every TFLite file (its schema.fbs)
+_SINK = "/sink_port_0"  # what the front ends append to an output's name
+
+
+class OpenVinoEngine:
+    """Opens ONNX and TFLite models on the devices that OpenVINO has plug-ins and drivers for."""
+
+    name = "openvino"
+    formats = ("onnx", "tflite")
+
+    def version(self) -> str:
+        return str(ov.get_version())
+
+    def providers(self) -> tuple[Provider, ...]:
+        devices: dict[str, list[str]] = {}
+        for device in _core().available_devices:
+            kind = device.partition(".")[0]
+            devices.setdefault(kind, []).append(f"{kind.lower()}: {_core().get_property(device, 'FULL_DEVICE_NAME')}")
+        # CPU last: a machine that has something else has it for a purpose.
+        return tuple(Provider(kind, tuple(devices[kind])) for kind in sorted(devices, key=lambda kind: kind == "CPU"))
+
+    def open(self, files: Mapping[str, bytes], options: OpenOptions) -> "OpenVinoSession":
+        provider = options.provider or "CPU"
+        known = [found.name for found in self.providers()]
+        if provider not in known:
+            raise UnsupportedError(
+                f"openvino has no {provider} here; it has {', '.join(known)}", remedy="Choose one of those."
+            )
+        path = next(iter(files))
+        folder = _Folder()
+        try:
+            return OpenVinoSession(_compile(_read(files, folder), provider, options), folder, options)
+        except RuntimeError as error:
+            folder.remove()
+            raise ModelError(f"openvino cannot open {path}: {_reason(error)}", path=path) from None
+        except BaseException:
+            folder.remove()
+            raise
+
+
+class OpenVinoSession:
+    """A compiled model."""
+
+    def __init__(self, compiled: Any, folder: "_Folder", options: OpenOptions) -> None:
+        self.inputs = [_info(port, port.get_node().get_friendly_name()) for port in compiled.inputs]
+        self.outputs = [_info(port, _output_name(port)) for port in compiled.outputs]
+        self._compiled = compiled
+        self._folder = folder  # the model may be mapped from it
+        self._options = options
+        self._into = {info.name: (at, np.dtype(info.dtype)) for at, info in enumerate(self.inputs)}
+        self._names = [info.name for info in self.outputs]
+        self._idle: list[Any] = []
+
+    def run(self, feeds: dict[str, Array]) -> dict[str, Array]:
+        if feeds.keys() != self._into.keys():
+            raise TensorError(f"the model takes {', '.join(self._into)}, not {', '.join(feeds) or 'nothing'}")
+        request = self._request()
+        try:
+            for name, array in feeds.items():
+                at, dtype = self._into[name]
+                if array.dtype != dtype:
+                    raise TensorError(f"{name} has elements of type {dtype}, not {array.dtype}")
+                flags = array.flags
+                # A shared tensor does not keep its array alive; ``feeds`` does until the answer is there.
+                shared = bool(flags.c_contiguous and flags.writeable and flags.aligned and array.ndim)
+                request.set_input_tensor(at, ov.Tensor(array if shared else array.copy("C"), shared_memory=shared))
+            request.infer()
+            return {name: request.get_output_tensor(at).data.copy() for at, name in enumerate(self._names)}
+        except RuntimeError as error:
+            raise ModelError(f"openvino failed: {_reason(error)}") from None
+        finally:
+            self._idle.append(request)
+
+    def placement(self) -> Placement:
+        """The nodes of the graph that OpenVINO executes, after fusion, and the device that it reports for them.
+
+        A model is compiled for one device and refused where that cannot run all of it, so there is one provider.
+        """
+        if not self._options.record_placement:
+            raise UnsupportedError(
+                "the session was opened without recording placement", remedy="Open it with record_placement."
+            )
+        compiled = self._opened()
+        kinds = {device.partition(".")[0] for device in compiled.get_property("EXECUTION_DEVICES")}
+        nodes = []
+        for node in compiled.get_runtime_model().get_ordered_ops():
+            details = node.get_rt_info()
+            operator = str(details["layerType"].value) if "layerType" in details else node.get_type_name()
+            if operator not in _NOT_RUN:
+                nodes.append(PlacedNode("+".join(sorted(kinds)), operator, node.get_friendly_name()))
+        return Placement(tuple(nodes))
+
+    def close(self) -> None:
+        self._compiled = None
+        self._idle.clear()
+        self._folder.remove()
+
+    def _opened(self) -> Any:
+        if self._compiled is None:
+            raise ModelError("the session is closed", remedy="Open the model again.")
+        return self._compiled
+
+    def _request(self) -> Any:
+        compiled = self._opened()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return compiled.create_infer_request()
+
+
+@cache
+def _core() -> Any:
+    return ov.Core()
+
+
+class _Folder:
+    """A private folder that is made when it is first asked for, and goes with ``remove`` or with this object."""
+
+    def __init__(self) -> None:
+        self._end: finalize[Any, Any] | None = None
+
+    def make(self) -> Path:
+        path = mkdtemp(prefix="edgewise-")
+        self._end = finalize(self, rmtree, path, ignore_errors=True)
+        return Path(path)
+
+    def remove(self) -> None:
+        if self._end is not None:
+            self._end()
+
+
+def _read(files: Mapping[str, bytes], folder: _Folder) -> Any:
+    """The model; by way of ``folder`` where memory would not do, which is for TFLite and for external data."""
+    (path, model), *rest = files.items()
+    tflite = model[4:8] == _TFLITE
+    if not tflite and path.endswith(".tflite"):
+        raise ModelError(f"openvino cannot open {path}: it is not a TFLite file", path=path)
+    if not rest and not tflite:
+        return _core().read_model(BytesIO(model))
+    # External data is named relative to the model, so the model lies at the top whatever its own path is.
+    top, name = folder.make(), "model.tflite" if tflite else "model.onnx"
+    for inner, data in ((name, model), *rest):
+        if PurePosixPath(inner).is_absolute() or ".." in PurePosixPath(inner).parts:
+            raise ModelError(f"{inner} is not a plain relative path", path=inner)
+        (top / inner).parent.mkdir(parents=True, exist_ok=True)
+        (top / inner).write_bytes(data)
+    return _core().read_model(top / name)
+
+
+def _compile(model: Any, provider: str, options: OpenOptions) -> Any:
+    wanted: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if provider == "CPU":
+        wanted |= {"INFERENCE_NUM_THREADS": options.threads, "INFERENCE_PRECISION_HINT": "f32"}
+    if options.cache is None:
+        return _core().compile_model(model, provider, wanted | dict(options.provider_options))
+    sealed = SealedFolder(options.cache)
+    sealed.check()
+    wanted["CACHE_DIR"] = str(options.cache)
+    compiled = _core().compile_model(model, provider, wanted | dict(options.provider_options))
+    sealed.seal()
+    return compiled
+
+
+def _output_name(port: Any) -> str:
+    """The name that the model gives the output. A tensor has the names of all outputs that it serves; the sink has its own."""
+    own = str(port.get_node().get_friendly_name()).removesuffix(_SINK)
+    names = port.get_names()
+    return own if own in names or not names else str(port.get_any_name())
+
+
+def _info(port: Any, name: str) -> TensorInfo:
+    element = port.get_element_type().get_type_name()
+    if element not in _DTYPES:
+        raise UnsupportedError(f"the tensor {name} has elements of type {element}")
+    shape = port.get_partial_shape()
+    dims = () if shape.rank.is_dynamic else tuple(-1 if dim.is_dynamic else int(dim.get_length()) for dim in shape)
+    return TensorInfo(name, _DTYPES[element], dims)
+
+
+def _reason(error: BaseException) -> str:
+    """The line of OpenVINO's message that says what is wrong; those above it say where in its source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no reason given"]
+    return next((line for line in lines if not line.startswith(("Exception from", "Check '"))), lines[-1])[:400]
