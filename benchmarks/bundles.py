@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgewise.compose.demo import digits_models
 from edgewise.compose.packing import PackRequest, pack
 from edgewise.importing.imported import ImportedModel
-from edgewise.importing.onnx_file import import_onnx_bytes
+from edgewise.importing.onnx_file import onnx_from_bytes
 from edgewise.store.bundles import write_file
 from edgewise.store.home import Home
 from edgewise.trust.keys import PrivateKey
@@ -26,7 +26,7 @@ def models() -> dict[str, ImportedModel]:
         ("person detection fp32 (857 KB)", "model_vision_mobilenet/vww_96_fp32.onnx"),
     ):
         if (SHARED / path).exists():
-            found[name] = import_onnx_bytes((SHARED / path).read_bytes(), Path(path).name)
+            found[name] = onnx_from_bytes(Path(path).name, (SHARED / path).read_bytes())
     return found
 
 
@@ -53,4 +53,4 @@ def _gemm() -> ImportedModel:
         [numpy_helper.from_array(weights, "w")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    return import_onnx_bytes(model.SerializeToString(), "gemm.onnx")
+    return onnx_from_bytes("gemm.onnx", model.SerializeToString())

@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from edgewise.graph.answer import dequantize
 from edgewise.graph.edit import freeze_input
 from edgewise.graph.join import prepend
 
@@ -21,9 +20,10 @@ from benchmarks.page import write_page
 from edgewise.bundle.tensors import StateSpec
 from edgewise.clock import SystemClock
 from edgewise.compose.packing import PackRequest, pack
+from edgewise.graph.answer import dequantize
 from edgewise.graph.inspect import read_model
 from edgewise.importing.imported import ImportedModel
-from edgewise.importing.onnx_file import import_onnx, import_onnx_bytes
+from edgewise.importing.onnx_file import import_onnx, onnx_from_bytes
 from edgewise.importing.tflite_file import import_tflite
 from edgewise.measure.dataset import Dataset
 from edgewise.measure.latency import time_calls
@@ -60,7 +60,7 @@ def keyword_fp32() -> ImportedModel:
     arrays = np.load(KWS / "kws01_accuracy_set_1000.npz", allow_pickle=False)
     front = dequantize(float(arrays["scale"]), int(arrays["zero_point"]), "int8", ("batch", 49, 10, 1))
     model = prepend(front, read_model((KWS / "kws_ds_cnn_fp32.onnx").read_bytes()))
-    return import_onnx_bytes(model.SerializeToString(), "kws.onnx")
+    return onnx_from_bytes("kws.onnx", model.SerializeToString())
 
 
 def keyword_spotting() -> list[Row]:
@@ -117,7 +117,7 @@ def mobilenet() -> Row:
 def voice_activity() -> Row:
     expected = np.load(VAD / "golden_probabilities.npy")
     frozen = freeze_input(read_model((VAD / "silero_vad.onnx").read_bytes()), "sr", np.array(16000, np.int64))
-    model = import_onnx_bytes(frozen.SerializeToString(), "silero_vad.onnx")
+    model = onnx_from_bytes("silero_vad.onnx", frozen.SerializeToString())
     state = next(spec for spec in model.inputs if spec.name == "state")
     inputs = tuple(replace(spec, shape=(2, 1, 128)) if spec is state else spec for spec in model.inputs)
     request = PackRequest(

@@ -119,18 +119,17 @@ def write_quantized():
 def write_types():
     """Integers, booleans and half precision, each through one operator."""
     graph = Graph()
-    i, b, h = (
-        graph.tensor(*spec) for spec in (("i", "int32", (-1, 2)), ("b", "bool", (-1, 2)), ("h", "float16", (-1, 2)))
-    )
-    doubled = graph.tensor("i_out", "int32", (-1, 2))
+    kinds = {"i": "int32", "j": "int32", "b": "bool", "h": "float16"}
+    i, j, b, h = (graph.tensor(name, dtype, (-1, 2)) for name, dtype in kinds.items())
+    added = graph.tensor("i_out", "int32", (-1, 2))
     negated = graph.tensor("b_out", "bool", (-1, 2))
     widened = graph.tensor("h_out", "float32", (-1, 2))
-    graph.operator(OPERATORS.ADD, [i, i], [doubled], schema.BuiltinOptions.AddOptions, schema.AddOptionsT())
+    graph.operator(OPERATORS.ADD, [i, j], [added], schema.BuiltinOptions.AddOptions, schema.AddOptionsT())
     graph.operator(
         OPERATORS.LOGICAL_NOT, [b], [negated], schema.BuiltinOptions.LogicalNotOptions, schema.LogicalNotOptionsT()
     )
     graph.operator(OPERATORS.CAST, [h], [widened], schema.BuiltinOptions.NONE, None, version=1)
-    graph.write("types", [i, b, h], [doubled, negated, widened])
+    graph.write("types", [i, j, b, h], [added, negated, widened])
 
 
 if __name__ == "__main__":

@@ -4,10 +4,15 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import pytest
+
+if TYPE_CHECKING:
+    from edgewise.store.home import Home
+    from edgewise.trust.keys import PrivateKey
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _LOOPBACK = ("127.", "::1", "localhost")
@@ -47,3 +52,39 @@ def shared_data() -> Path:
 def spec() -> Path:
     """The language-neutral truth: schemas, vectors, attacks."""
     return REPOSITORY / "spec"
+
+
+@pytest.fixture(scope="session")
+def signing_key() -> "PrivateKey":
+    """One key for all bundles that tests sign."""
+    from edgewise.trust.keys import PrivateKey
+
+    return PrivateKey(bytes(range(32)))
+
+
+@pytest.fixture(scope="session")
+def digits_bundle(tmp_path_factory: pytest.TempPathFactory, signing_key: "PrivateKey") -> Path:
+    """The demo's bundle: fp32 and int8 with receipts over 497 images and a golden set, signed by ``signing_key``."""
+    from edgewise.compose.demo import digits_data, digits_models
+    from edgewise.compose.packing import PackRequest, pack
+    from edgewise.store.bundles import write_file
+
+    data = digits_data("eval")
+    request = PackRequest(
+        name="digits", version="1.0.0", models=digits_models(), task="classification", labels=data.labels,
+        evaluation=data, golden=digits_data("calibration"), data_name=data.name,
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("bundles") / "digits.bundle"
+    write_file(pack(request, signing_key).bundle, path)
+    return path
+
+
+@pytest.fixture
+def trusting_home(tmp_path: Path, signing_key: "PrivateKey") -> "Home":
+    """The test's own home, trusting ``signing_key``; EDGEWISE_HOME names it."""
+    from edgewise.compose.keys import trust_key
+    from edgewise.store.home import Home
+
+    home = Home(tmp_path / "edgewise-home")
+    trust_key(signing_key.public, "tests", home)
+    return home

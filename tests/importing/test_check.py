@@ -66,6 +66,7 @@ def test_what_is_not_finite_never_passes_not_even_on_both_sides(bad: float, both
         with pytest.raises(MismatchError) as caught:
             compare(have if both else ROWS, have, absolute=tolerance)
         json.dumps(caught.value.details, allow_nan=False)
+        assert caught.value.details["maxAbsolute"] is None
     with pytest.raises(MismatchError):
         measure_outputs({"y": have if both else ROWS}, {"y": have}, what="m")
 

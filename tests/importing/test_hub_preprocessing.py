@@ -25,12 +25,12 @@ def steps(config: dict[str, Any]) -> ImageSteps:
 
 
 def test_a_square_resize_with_normalisation() -> None:
-    assert steps(VIT) == ImageSteps((224, 224), None, None, "bilinear", pytest.approx(1 / 255), (0.5,) * 3, (0.5,) * 3)
+    assert steps(VIT) == ImageSteps((224, 224), None, None, "linear", pytest.approx(1 / 255), (0.5,) * 3, (0.5,) * 3)
 
 
 def test_shortest_edge_and_centre_crop() -> None:
     found = steps(CLIP)
-    assert (found.resize, found.shortest, found.crop, found.resample) == (None, 224, (224, 224), "bicubic")
+    assert (found.resize, found.shortest, found.crop, found.resample) == (None, 224, (224, 224), "cubic")
     assert found.size == (224, 224)
 
 
@@ -64,7 +64,8 @@ def test_steps_that_are_switched_off_are_left_out() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"do_flip_channel_order": True}, {"do_pad": True}, {"resample": 17}, {"image_std": [0.5, 0.0, 0.5]},
+        {"do_flip_channel_order": True}, {"do_pad": True}, {"resample": 17}, {"resample": 1}, {"resample": [3]},
+        {"image_std": [0.5, 0.0, 0.5]},
         {"image_mean": [0.5, 0.5]}, {"size": {"longest_edge": 800}}, {"size": {"shortest_edge": 224}}, {"rescale_factor": -1},
         {"do_center_crop": True, "crop_size": 256}, {"size": {"height": 0, "width": 224}}, {"size": {"height": True, "width": 9}},
     ],

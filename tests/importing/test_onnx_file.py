@@ -148,7 +148,7 @@ def test_an_interface_that_a_bundle_cannot_state_is_named(tmp_path: Path) -> Non
     with pytest.raises(UnsupportedError, match="bfloat16"):
         import_onnx(saved(linear(inputs=[brain]), tmp_path))
     shapeless = helper.make_tensor_value_info("x", TensorProto.FLOAT, None)
-    with pytest.raises(UnsupportedError, match="shape of x"):
+    with pytest.raises(ModelError, match="shape"):
         import_onnx(saved(linear(inputs=[shapeless]), tmp_path))
 
 

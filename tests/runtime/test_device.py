@@ -15,7 +15,8 @@ FACTS = DeviceFacts("x86_64", "A CPU", ("avx2",), "0" * 16, 2, 8 << 30, "Linux")
 
 def test_the_same_machine_has_the_same_key_in_every_process() -> None:
     code = "from edgewise.runtime.device import read_device; print(read_device().key)"
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | {"PYTHONHASHSEED": "7"})  # fmt: skip
+    environment = os.environ | {"PYTHONHASHSEED": "7"}
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert other.stdout.strip() == read_device().key
 
 

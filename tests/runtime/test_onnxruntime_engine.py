@@ -35,7 +35,7 @@ def test_the_second_opening_uses_the_optimised_copy(tmp_path: Path) -> None:
     _open_cached(tmp_path)
     assert path.stat().st_mtime_ns == written, "the copy was made again"
     model = onnx.load_model_from_string(path.read_bytes())
-    assert len(model.graph.node) < 3, "Conv and Relu are one node in the copy"
+    assert "Relu" not in [node.op_type for node in model.graph.node], "Conv and Relu are one node in the copy"
     for weights in model.graph.initializer:
         weights.raw_data = bytes(len(weights.raw_data))
     path.write_bytes(model.SerializeToString())

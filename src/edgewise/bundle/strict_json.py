@@ -87,7 +87,7 @@ def dump_json(value: Any) -> bytes:
 def _check_structure(data: bytes, what: str, limits: Limits) -> None:
     # The cheap bound first: a document with few brackets and commas in all is neither deep nor rich.
     opened = data.count(b"[") + data.count(b"{")
-    if opened <= limits.json_depth and opened + data.count(b",") <= limits.json_values:
+    if opened <= limits.json_depth and 1 + opened + data.count(b",") <= limits.json_values:
         return
     depth, values = 0, 1
     for mark in _STRUCTURE.finditer(_STRINGS.sub(b"", data)):

@@ -22,7 +22,7 @@ from edgewise.graph.image import image_pipeline
 from edgewise.graph.inspect import read_model
 from edgewise.graph.join import append, prepend
 from edgewise.importing.imported import ImportedModel
-from edgewise.importing.onnx_file import import_onnx_bytes
+from edgewise.importing.onnx_file import onnx_from_bytes
 from edgewise.measure.dataset import Dataset
 from edgewise.measure.evaluation import predict_all
 from edgewise.measure.latency import Latency, interleave
@@ -58,7 +58,7 @@ def digits_models() -> dict[str, ImportedModel]:
     for name in ("fp32", "int8"):
         front = image_pipeline(size=(8, 8), channels=1, bright_ink=True, input_name="image")
         graph = append(prepend(front, read_model(model_bytes(name))), softmax("logits", "probabilities"))
-        models[name] = import_onnx_bytes(graph.SerializeToString(), f"digits-{name}.onnx")
+        models[name] = onnx_from_bytes(f"digits-{name}.onnx", graph.SerializeToString())
     return models
 
 

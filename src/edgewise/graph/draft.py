@@ -69,12 +69,8 @@ class Draft:
             [*self._nodes, *ends], self._name, _infos(inputs), _infos(outputs), list(self._constants.values())
         )
         opset = [helper.make_opsetid("", FRAGMENT_OPSET)]
-        return checked(
-            helper.make_model(graph, opset_imports=opset, ir_version=FRAGMENT_IR, producer_name="edgewise")
-        )
+        return checked(helper.make_model(graph, opset_imports=opset, ir_version=FRAGMENT_IR, producer_name="edgewise"))
 
 
 def _infos(spec: Spec) -> list[object]:
-    return [
-        helper.make_tensor_value_info(name, _ELEMENTS[dtype], list(shape)) for name, (dtype, shape) in spec.items()
-    ]
+    return [helper.make_tensor_value_info(name, _ELEMENTS[dtype], list(shape)) for name, (dtype, shape) in spec.items()]

@@ -6,12 +6,12 @@ plain number is only accepted for the classes listed here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 __all__ = ["ImageSteps", "read_image_steps"]
 
-#: PIL's numbers for its resampling filters (PIL.Image.Resampling).
-_FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
+# PIL's numbers for its resampling filters (PIL.Image.Resampling) -> what the graph has; Lanczos, box and Hamming it has not.
+_FILTERS: dict[Any, Literal["nearest", "linear", "cubic"]] = {0: "nearest", 2: "linear", 3: "cubic"}
 # Classes for which a plain number in ``size`` is the side of a square, and those for which it is the shortest edge.
 _SQUARE = ("ViT", "DeiT", "BeiT", "Swin", "Segformer", "Siglip")
 _SHORTEST = ("CLIP", "ConvNext", "LeViT", "Levit", "PoolFormer", "EfficientFormer", "MobileNet", "Bit")
@@ -31,7 +31,7 @@ class ImageSteps:
     resize: tuple[int, int] | None
     shortest: int | None
     crop: tuple[int, int] | None
-    resample: str
+    resample: Literal["nearest", "linear", "cubic"]
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -50,16 +50,17 @@ def read_image_steps(config: Mapping[str, Any]) -> tuple[ImageSteps | None, list
         return None, [f"preprocessor_config.json ({kind or 'no type'}) is not about images"]
     problems += [f"{flag} is not supported" for flag in _UNSUPPORTED if config.get(flag)]
     resize, shortest, crop = _geometry(config, kind, problems)
-    resample = _FILTERS.get(config.get("resample", 2), "")
-    if not resample:
-        problems.append(f"resample {config.get('resample')!r} is none of PIL's filters")
+    wanted = config.get("resample", 2)
+    resample = _FILTERS.get(wanted) if isinstance(wanted, int) else None
+    if resample is None:
+        problems.append(f"the resampling filter {wanted!r:.20} is none of nearest, bilinear and bicubic")
     scale = _number(config, "rescale_factor", 1 / 255, problems) if config.get("do_rescale", True) else 1.0
     normalizes = config.get("do_normalize", "image_mean" in config)
     mean = _triple(config, "image_mean", 0.0, problems) if normalizes else (0.0,) * 3
     std = _triple(config, "image_std", 1.0, problems) if normalizes else (1.0,) * 3
     if any(value <= 0 for value in std):
         problems.append(f"image_std {std} has to be positive")
-    if problems:
+    if problems or resample is None:
         return None, [f"preprocessing is left to the application: {problem}" for problem in problems]
     steps = ImageSteps(resize, shortest, crop, resample, scale, mean, std)
     return steps, [f"preprocessing is part of the model: {_shown(steps)}"]

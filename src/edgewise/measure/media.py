@@ -12,7 +12,7 @@ from edgewise.bundle.limits import Limits
 from edgewise.errors import DataError, MissingExtraError
 from edgewise.measure.npz import Array
 
-__all__ = ["Media", "read_media"]
+__all__ = ["Media", "read_image", "read_media", "read_wav"]
 
 _IMAGES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".ppm": "PPM", ".pgm": "PPM"}
 _MAX_PIXELS = 64 << 20  # of one image
@@ -41,7 +41,7 @@ def read_media(folder: Path, limits: Limits) -> Media:
     kinds = {file.suffix.lower() == ".wav" for _, file in files}
     if len(kinds) > 1:
         raise DataError(f"{folder.name} holds both images and wav files", rule="dataset-form")
-    read: Callable[[Path], Array] = _read_wav if kinds == {True} else _image_reader(files[0][1])
+    read: Callable[[Path], Array] = _samples if kinds == {True} else read_image
     first = read(files[0][1])
     if first.nbytes * len(files) > limits.array_bytes:
         raise DataError(
@@ -67,35 +67,37 @@ def _is_media(path: Path) -> bool:
     return path.suffix.lower() in (*_IMAGES, ".wav") and not path.name.startswith(".") and path.is_file()
 
 
-def _image_reader(first: Path) -> Callable[[Path], Array]:
+def read_image(path: Path, channels: int | None = None) -> Array:
+    """One image file as (H, W, 1) or (H, W, 3) uint8; without ``channels``, grey files have one and the others three.
+
+    Raises DataError for what is no image, MissingExtraError without Pillow.
+    """
     try:
         # Deferred: Pillow is the optional extra "image".
         from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
     except ImportError:
         raise MissingExtraError(
-            f"reading {first.name} needs Pillow", remedy="pip install 'edgewise[image]', or pass an .npz instead."
+            f"reading {path.name} needs Pillow", remedy="pip install 'edgewise[image]', or pass an .npz instead."
         ) from None
-
-    def read(path: Path) -> Array:
-        try:
-            with Image.open(path, formats=tuple(set(_IMAGES.values()))) as image:
-                if prod(image.size) > _MAX_PIXELS:
-                    raise DataError(f"{path.name} has {image.size[0]} x {image.size[1]} pixels", rule="dataset-size")
-                grey = image.mode in ("1", "L", "I;16")
-                pixels = np.asarray(image.convert("L" if grey else "RGB"), np.uint8)
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(
-                f"{path.parent.name}/{path.name} cannot be read as an image: {error}", rule="dataset-file"
-            ) from None
-        return pixels[:, :, np.newaxis] if grey else pixels
-
-    return read
+    try:
+        with Image.open(path, formats=tuple(set(_IMAGES.values()))) as image:
+            if prod(image.size) > _MAX_PIXELS:
+                raise DataError(f"{path.name} has {image.size[0]} x {image.size[1]} pixels", rule="dataset-size")
+            grey = image.mode in ("1", "L", "I;16") if channels is None else channels == 1
+            pixels = np.asarray(image.convert("L" if grey else "RGB"), np.uint8)
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{path.parent.name}/{path.name} cannot be read as an image: {error}", rule="dataset-file"
+        ) from None
+    return pixels[:, :, np.newaxis] if grey else pixels
 
 
-def _read_wav(path: Path) -> Array:
+def read_wav(path: Path) -> tuple[Array, int]:
+    """One wav file as (samples,) float32 in -1..1, channels averaged, and its sample rate in Hz."""
     try:
         with wave.open(str(path), "rb") as file:
             width, channels, count = file.getsampwidth(), file.getnchannels(), file.getnframes()
+            rate = file.getframerate()
             if count * width * channels > path.stat().st_size:
                 raise DataError(f"{path.name} is shorter than it says", rule="dataset-file")
             raw = file.readframes(count)
@@ -104,7 +106,11 @@ def _read_wav(path: Path) -> Array:
         raise DataError(
             f"{path.parent.name}/{path.name} cannot be read as a wav file: {error}", rule="dataset-file"
         ) from None
-    return np.asarray(samples.mean(axis=1, dtype=np.float32))
+    return np.asarray(samples.mean(axis=1, dtype=np.float32)), rate
+
+
+def _samples(path: Path) -> Array:
+    return read_wav(path)[0]
 
 
 def _decode(raw: bytes, width: int) -> Array:

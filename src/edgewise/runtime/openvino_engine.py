@@ -34,7 +34,6 @@ _DTYPES = {
 }  # fmt: skip
 _NOT_RUN = ("Input", "Output", "Const")  # in the runtime model, but nothing is executed for them
 _TFLITE = b"TFL3"  # file identifier at byte 4 of every TFLite file (its schema.fbs)
-_SINK = "/sink_port_0"  # what the front ends append to an output's name
 
 
 class OpenVinoEngine:
@@ -77,8 +76,8 @@ class OpenVinoSession:
     """A compiled model."""
 
     def __init__(self, compiled: Any, folder: "_Folder", options: OpenOptions) -> None:
-        self.inputs = [_info(port, port.get_node().get_friendly_name()) for port in compiled.inputs]
-        self.outputs = [_info(port, _output_name(port)) for port in compiled.outputs]
+        self.inputs = [_info(port) for port in compiled.inputs]
+        self.outputs = [_info(port) for port in compiled.outputs]
         self._compiled = compiled
         self._folder = folder  # the model may be mapped from it
         self._options = options
@@ -196,14 +195,8 @@ def _compile(model: Any, provider: str, options: OpenOptions) -> Any:
     return compiled
 
 
-def _output_name(port: Any) -> str:
-    """The name that the model gives the output. A tensor has the names of all outputs that it serves; the sink has its own."""
-    own = str(port.get_node().get_friendly_name()).removesuffix(_SINK)
-    names = port.get_names()
-    return own if own in names or not names else str(port.get_any_name())
-
-
-def _info(port: Any, name: str) -> TensorInfo:
+def _info(port: Any) -> TensorInfo:
+    name = str(port.get_any_name())
     element = port.get_element_type().get_type_name()
     if element not in _DTYPES:
         raise UnsupportedError(f"the tensor {name} has elements of type {element}")

@@ -56,7 +56,7 @@ class Session:
         anything that does not fit the interface.
         """
         only = self._only
-        if only is not None and not named and type(inputs) is not dict:
+        if only is not None and type(inputs) is np.ndarray and not named:
             array, single = only[1](inputs)
             outputs = self._run({self._into[only[0]]: array})
             return Answer(outputs if self._same_names else self._renamed(outputs), self.origin, single)

@@ -20,7 +20,7 @@ from edgewise.store.home import Home
 __all__ = ["FolderSource", "find_bundle", "install_bundle", "open_path", "write_file", "write_folder"]
 
 _VERSION_PART = re.compile(r"[0-9]+|[^0-9]+")
-_PATH_MAX, _NAME_MAX = 4096, 128  # characters; anything longer is an error of the file system, not a name
+_NAME_MAX = 128  # characters, as in a document
 
 
 class FolderSource:
@@ -110,7 +110,7 @@ def find_bundle(ref: str, home: Home) -> Path:
     """
     path = Path(ref)
     name, _, version = ref.partition(":")
-    if len(ref) < _PATH_MAX and path.exists():
+    if _exists(path):
         return path
     if NAME.fullmatch(name) and len(name) <= _NAME_MAX and (not version or VERSION.fullmatch(version)):
         files = {file.name.removesuffix(".bundle"): file for file in (home.bundles / name).glob("*.bundle")}
@@ -122,6 +122,13 @@ def find_bundle(ref: str, home: Home) -> Path:
     installed = sorted(folder.name for folder in home.bundles.glob("*") if folder.is_dir())
     known = f"installed: {', '.join(installed)}" if installed else "none is installed yet"
     raise NotFoundError(f"no file and no installed bundle is called {ref!r} ({known})", ref=ref)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # longer than the file system knows names
+        return False
 
 
 def _version_order(version: str) -> tuple[list[tuple[int, int, str]], bool, list[tuple[int, int, str]]]:

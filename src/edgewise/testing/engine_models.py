@@ -179,14 +179,15 @@ def _onnx_convolution() -> Example:
 def _onnx_types() -> Example:
     """Integers, booleans, half precision and a scalar, each through one operator."""
     inputs: Spec = {
-        "i": ("int64", (-1, 2)), "u": ("uint8", (-1, 2)), "b": ("bool", (-1, 2)), "h": ("float16", (-1, 2)), "s": ("float32", ()),
+        "i": ("int64", (-1, 2)), "j": ("int64", (-1, 2)), "u": ("uint8", (-1, 2)), "b": ("bool", (-1, 2)),
+        "h": ("float16", (-1, 2)), "s": ("float32", ()),
     }  # fmt: skip
     outputs: Spec = {
         "i_out": ("int64", (-1, 2)), "u_out": ("uint8", (-1, 4)), "b_out": ("bool", (-1, 2)), "h_out": ("float16", (-1, 2)),
         "s_out": ("float32", ()),
     }  # fmt: skip
     nodes = [
-        helper.make_node("Add", ["i", "i"], ["i_out"], "add"),
+        helper.make_node("Add", ["i", "j"], ["i_out"], "add"),
         helper.make_node("Concat", ["u", "u"], ["u_out"], "concat", axis=1),
         helper.make_node("Not", ["b"], ["b_out"], "not"),
         helper.make_node("Mul", ["h", "h"], ["h_out"], "square"),
@@ -195,7 +196,7 @@ def _onnx_types() -> Example:
 
     def expected(feeds: Feeds) -> Feeds:
         return {
-            "i_out": feeds["i"] * 2, "u_out": np.concatenate([feeds["u"]] * 2, 1), "b_out": ~feeds["b"],
+            "i_out": feeds["i"] + feeds["j"], "u_out": np.concatenate([feeds["u"]] * 2, 1), "b_out": ~feeds["b"],
             "h_out": feeds["h"] * feeds["h"], "s_out": feeds["s"] * 2,
         }  # fmt: skip
 
@@ -204,18 +205,19 @@ def _onnx_types() -> Example:
 
 
 def _onnx_twice() -> Example:
-    """Two outputs that are one tensor to an engine that removes Identity: each must keep its own name."""
+    """Outputs that are one tensor, or the input, to an engine that removes Identity: each keeps its own name and memory."""
     inputs: Spec = {"x": ("float32", (-1, 4))}
-    outputs: Spec = {"second": ("float32", (-1, 4)), "first": ("float32", (-1, 4)), "other": ("float32", (-1, 4))}
+    outputs: Spec = dict.fromkeys(("second", "first", "same", "other"), ("float32", (-1, 4)))
     nodes = [
         helper.make_node("Relu", ["x"], ["first"], "relu"),
         helper.make_node("Identity", ["first"], ["second"], "again"),
+        helper.make_node("Identity", ["x"], ["same"], "through"),
         helper.make_node("Neg", ["x"], ["other"], "negate"),
     ]
 
     def expected(feeds: Feeds) -> Feeds:
         positive = np.maximum(feeds["x"], 0)
-        return {"first": positive, "second": positive, "other": -feeds["x"]}
+        return {"first": positive, "second": positive, "same": feeds["x"], "other": -feeds["x"]}
 
     data = _onnx(nodes, inputs, outputs, {}).SerializeToString()
     return Example("twice", "onnx", {"model.onnx": data}, inputs, outputs, expected)
@@ -247,11 +249,11 @@ def _tflite_quantized() -> Example:
 
 
 def _tflite_types() -> Example:
-    inputs: Spec = {"i": ("int32", (-1, 2)), "b": ("bool", (-1, 2)), "h": ("float16", (-1, 2))}
+    inputs: Spec = {"i": ("int32", (-1, 2)), "j": ("int32", (-1, 2)), "b": ("bool", (-1, 2)), "h": ("float16", (-1, 2))}
     outputs: Spec = {"i_out": ("int32", (-1, 2)), "b_out": ("bool", (-1, 2)), "h_out": ("float32", (-1, 2))}
 
     def expected(feeds: Feeds) -> Feeds:
-        return {"i_out": feeds["i"] * 2, "b_out": ~feeds["b"], "h_out": feeds["h"].astype(np.float32)}
+        return {"i_out": feeds["i"] + feeds["j"], "b_out": ~feeds["b"], "h_out": feeds["h"].astype(np.float32)}
 
     return _tflite("types", inputs, outputs, expected, 0)
 

@@ -1,0 +1,157 @@
+"""Sessions: inputs are checked against the interface, outputs belong to the caller, states travel in a stream."""
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from edgewise.bundle.document import Document, File, Variant
+from edgewise.bundle.tensors import StateSpec, TensorSpec
+from edgewise.errors import ModelError, TensorError
+from edgewise.runtime.engine import OpenOptions
+from edgewise.runtime.onnxruntime_engine import OnnxRuntimeEngine
+from edgewise.runtime.session import Origin, Session
+
+FLOAT = TensorProto.FLOAT
+VARIANT = Variant("fp32", "onnx", "fp32", (File("model.onnx", "application/octet-stream", "sha256:" + "0" * 64, 1),))
+
+
+def open_graph(
+    nodes: list[Any],
+    inputs: dict[str, list[Any]],
+    outputs: dict[str, list[Any]],
+    document: Document | None = None,
+    **specs: Any,
+) -> Session:
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info(name, FLOAT, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info(name, FLOAT, shape) for name, shape in outputs.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    made = document or Document(
+        "test", "1", "classification",
+        tuple(specs.get(name, TensorSpec(name, "float32", tuple(shape))) for name, shape in inputs.items()),
+        tuple(TensorSpec(name, "float32", tuple(shape)) for name, shape in outputs.items()),
+        (VARIANT,), labels=("a", "b", "c"),
+    )  # fmt: skip
+    opened = OnnxRuntimeEngine().open({"model.onnx": model.SerializeToString()}, OpenOptions())
+    return Session(made, VARIANT, opened, Origin("fp32", "onnxruntime", "CPU", made.outputs[0].name, True, made.labels))
+
+
+@pytest.fixture
+def doubler() -> Session:
+    spec = TensorSpec("x", "float32", ("batch", 3), (0.0, 1.0))
+    return open_graph([helper.make_node("Add", ["x", "x"], ["y"])], {"x": ["batch", 3]}, {"y": ["batch", 3]}, x=spec)
+
+
+def array(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def test_one_example_and_a_batch(doubler: Session) -> None:
+    one = doubler.predict(array(0.1, 0.9, 0.2))
+    assert one.output == pytest.approx([0.2, 1.8, 0.4])
+    assert (one.index, one.label, one.score) == (1, "b", pytest.approx(1.8))
+    many = doubler.predict(np.stack([array(0.1, 0.9, 0.2), array(1, 0, 0)]))
+    assert many.label == ["b", "a"]
+    assert many.output.shape == (2, 3)
+
+
+def test_by_name_and_by_keyword(doubler: Session) -> None:
+    assert doubler.predict({"x": array(0, 0, 1)}).label == "c"
+    assert doubler.predict(x=array(0, 0, 1)).label == "c"
+    assert doubler.predict([0.0, 0.0, 1.0]).label == "c"
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        (array(0, 0, 1).astype(np.float64), "got dtype float64"),
+        (array(0, 0), r"got shape \(2,\)"),
+        (np.zeros((2, 2, 3), np.float32), r"got shape \(2, 2, 3\)"),
+        (array(0, 0, 1.5), r"got values 0..1.5"),
+        (array(0, 0, -0.1), r"got values -0.1..0"),
+        (array(0, np.nan, 0), "got values nan"),
+        ("text", "got a str"),
+        (None, "missing x"),
+    ],
+    ids=["dtype", "short", "rank", "above", "below", "nan", "text", "nothing"],
+)
+def test_what_does_not_fit_is_refused_with_expected_and_got(doubler: Session, given: Any, fault: str) -> None:
+    for attempt in (lambda: doubler.predict(given), lambda: doubler.predict({"x": given} if given is not None else {})):
+        with pytest.raises(TensorError, match=fault) as caught:
+            attempt()
+        assert "x" in caught.value.what
+    assert caught.value.remedy
+
+
+def test_unknown_and_missing_names_are_both_told(doubler: Session) -> None:
+    with pytest.raises(TensorError, match=r"missing x: float32.*unknown z"):
+        doubler.predict({"z": array(0, 0, 1)})
+
+
+def test_an_answer_does_not_change_when_the_next_question_is_asked(doubler: Session) -> None:
+    first = [doubler.predict(array(0.5, 0, 0)) for _ in range(3)][-1]
+    kept = first.output.copy()
+    doubler.predict(array(1, 1, 1))
+    assert np.array_equal(first.output, kept)
+
+
+def test_many_threads_get_their_own_answers(doubler: Session) -> None:
+    wrong: list[float] = []
+
+    def ask(value: float) -> None:
+        for _ in range(300):
+            got = doubler.predict(array(value, value, value)).output
+            if not np.allclose(got, 2 * value):
+                wrong.append(value)
+
+    threads = [threading.Thread(target=ask, args=(number / 8,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_batches_of_changing_size_after_one_another(doubler: Session) -> None:
+    for size in (1, 4, 1, 7, 2, 9, 1, 11, 4):
+        x = np.full((size, 3), size / 16, np.float32)
+        assert np.allclose(doubler.predict(x).outputs["y"], x * 2)
+
+
+def test_a_stream_carries_its_state_and_predict_never_does() -> None:
+    document = Document(
+        "sum", "1", "tensor",
+        (TensorSpec("x", "float32", ("batch", 1)), TensorSpec("state", "float32", (1, 1))),
+        (TensorSpec("total", "float32", (1, 1)), TensorSpec("next", "float32", (1, 1))),
+        (VARIANT,), states=(StateSpec("state", "next"),),
+    )  # fmt: skip
+    nodes = [helper.make_node("Add", ["x", "state"], ["total"]), helper.make_node("Identity", ["total"], ["next"])]
+    session = open_graph(nodes, {"x": ["batch", 1], "state": [1, 1]}, {"total": [1, 1], "next": [1, 1]}, document)
+    stream, other = session.stream(), session.stream()
+    assert [float(stream.predict(array(v)[None]).outputs["total"].item()) for v in (1, 2, 3)] == [1, 3, 6]
+    assert float(other.predict(array(5)[None]).outputs["total"].item()) == 5
+    assert float(session.predict(array(4)[None]).outputs["total"].item()) == 4
+    stream.reset()
+    assert float(stream.predict(array(4)[None]).outputs["total"].item()) == 4
+
+
+def test_a_model_that_does_not_fit_its_interface_is_refused_before_the_first_answer() -> None:
+    wrong = Document(
+        "test", "1", "tensor", (TensorSpec("image", "uint8", ("batch", 3)),), (TensorSpec("y", "float32", ("batch", 3)),),
+        (VARIANT,),
+    )  # fmt: skip
+    with pytest.raises(ModelError, match="no input 'image'"):
+        open_graph([helper.make_node("Add", ["x", "x"], ["y"])], {"x": ["batch", 3]}, {"y": ["batch", 3]}, wrong)
+
+
+def test_an_answer_is_json(doubler: Session) -> None:
+    value = doubler.predict(array(0, 1, 0)).to_json()
+    assert value["label"] == "b"
+    assert value["outputs"] == {"y": [[0.0, 2.0, 0.0]]}
+    assert value["deferred"] is False
