@@ -29,7 +29,9 @@ def signals() -> np.ndarray:
 
 def by_librosa(x: np.ndarray, n_fft: int, hop: int, **options: Any) -> dict[str, np.ndarray]:
     """Its defaults but for the sizes: Slaney's scale and norm, centred, zeros beyond the ends, Hann."""
-    mel = np.stack([librosa.feature.melspectrogram(y=y, sr=RATE, n_fft=n_fft, hop_length=hop, n_mels=24, **options) for y in x])
+    mel = np.stack(
+        [librosa.feature.melspectrogram(y=y, sr=RATE, n_fft=n_fft, hop_length=hop, n_mels=24, **options) for y in x]
+    )
     decibel = np.stack([librosa.power_to_db(one) for one in mel])
     mfcc = np.stack([librosa.feature.mfcc(S=one, n_mfcc=13) for one in decibel])
     return {"mel": mel, "decibel": decibel, "mfcc": mfcc}
@@ -43,7 +45,11 @@ def by_torchaudio(x: np.ndarray, n_fft: int, hop: int, **options: Any) -> dict[s
     to_decibel = torchaudio.transforms.AmplitudeToDB("power", top_db=80)
     mfcc = torchaudio.transforms.MFCC(RATE, n_mfcc=13, melkwargs=arguments)
     decibel = torch.stack([to_decibel(mel(wave)) for wave in waves])
-    return {"mel": mel(waves).numpy(), "decibel": decibel.numpy(), "mfcc": torch.stack([mfcc(w) for w in waves]).numpy()}
+    return {
+        "mel": mel(waves).numpy(),
+        "decibel": decibel.numpy(),
+        "mfcc": torch.stack([mfcc(w) for w in waves]).numpy(),
+    }
 
 
 def main() -> None:
@@ -60,7 +66,9 @@ def main() -> None:
         "torchaudio-400": by_torchaudio(x, 400, 160, win_length=320, f_min=20.0),
     }
     for name, arrays in sets.items():
-        small = {key: value[..., ::2].astype(np.float32) for key, value in arrays.items()}  # every other frame is enough
+        small = {
+            key: value[..., ::2].astype(np.float32) for key, value in arrays.items()
+        }  # every other frame is enough
         np.savez_compressed(folder / f"{name}.npz", **small)
     np.savez_compressed(folder / "signals.npz", x=x)
     filters = {f"slaney-{n}": librosa.filters.mel(sr=16000, n_fft=512, n_mels=n) for n in (13, 40)}

@@ -49,6 +49,7 @@ def _safetensors() -> Iterator[Attack]:
         "overlap", "two tensors over the same bytes, and bytes of none", {"a": one([2], [0, 8]), "b": one([2], [0, 8])}
     )
     yield arrays("overlap-partly", "two tensors share half", {"a": one([3], [0, 12]), "b": one([1], [8, 12])})
+    yield arrays("overlap-to-the-end", "the last bytes twice", {"a": one([4], [0, 16]), "b": one([2], [8, 16])})
     yield arrays("gap", "bytes that no tensor has", {"a": one([1], [0, 4]), "b": one([2], [8, 16])})
     yield arrays("gap-at-start", "bytes before the first tensor", {"a": one([3], [4, 16])})
     yield arrays("trailing", "bytes after the last tensor", {"a": one([3], [0, 12])})
@@ -133,6 +134,11 @@ def _archives() -> Iterator[Attack]:
         "directory-size", "npz-entries", "a directory of 2 GiB", _end_patched(good, 12, struct.pack("<L", 2**31))
     )
     yield _data_set("zip64-directory", "npz-entries", "a directory of 2^62 bytes in the zip64 record", _zip64(good))
+    yield from _entry_attacks(x, y)
+
+
+def _entry_attacks(x: tuple[str, bytes], y: tuple[str, bytes]) -> Iterator[Attack]:
+    good = _zip([x, y])
     names = {
         "parent": "../x.npy",
         "absolute": "/x.npy",

@@ -38,6 +38,24 @@ _BROKEN_JSON = {
     "json-hexadecimal": ("json-malformed", b'"x":0x10'),
 }
 
+_PATHS = {
+    "absolute": "/etc/passwd",
+    "parent": "../../etc/passwd",
+    "parent-inside": "a/../../b",
+    "backslash": "a\\b",
+    "drive": "C:x",
+    "empty": "",
+    "empty-segment": "a//b",
+    "dot": "./a",
+    "hidden": ".ssh",
+    "nul": "a\x00b",
+    "newline": "a\n",
+    "slash-end": "a/",
+    "long": "a" * 600,
+    "home": "~/x",
+    "option": "-rf",
+}
+
 
 def document_attacks() -> Iterator[Attack]:
     yield from _json()
@@ -148,6 +166,10 @@ def _manifests() -> Iterator[Attack]:
     yield layer("layer-size-float", "manifest-malformed", "a size that is no integer", size=18.0)
     yield layer("layer-size-true", "manifest-malformed", "a size that is a truth value", size=True)
     yield layer("layer-annotation-number", "manifest-malformed", "annotations are text", annotations={"\x1b[2J": 1})
+    yield from _layer_lists(extra)
+
+
+def _layer_lists(extra: Callable[[str, str, str, Callable[[RawLayout], dict[str, Any]]], Attack]) -> Iterator[Attack]:
     yield extra(
         "layer-unnamed",
         "layer-unnamed",
@@ -230,23 +252,7 @@ def _documents() -> Iterator[Attack]:
     def tensor(name: str, why: str, /, **fields: Any) -> Attack:
         return altered(name, why, lambda document: document["inputs"][0].update(fields))
 
-    for name, path in {
-        "absolute": "/etc/passwd",
-        "parent": "../../etc/passwd",
-        "parent-inside": "a/../../b",
-        "backslash": "a\\b",
-        "drive": "C:x",
-        "empty": "",
-        "empty-segment": "a//b",
-        "dot": "./a",
-        "hidden": ".ssh",
-        "nul": "a\x00b",
-        "newline": "a\n",
-        "slash-end": "a/",
-        "long": "a" * 600,
-        "home": "~/x",
-        "option": "-rf",
-    }.items():
+    for name, path in _PATHS.items():
         yield file(f"path-{name}", "a path that is not plain and relative", path=path)
     yield file("media-type", "no media type", mediaType="not a media type")
     yield file("digest", "no digest", digest="sha256:0")

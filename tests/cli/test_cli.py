@@ -212,7 +212,7 @@ def test_pack_from_files_to_answer(capsys: pytest.CaptureFixture[str], tmp_path:
     assert "accuracy" in out
     np.save(tmp_path / "one.npy", (x[:1, None] / 16).astype(np.float32))
     code, out, _ = run(capsys, "run", "mine", tmp_path / "one.npy", "--json")
-    assert json.loads(out)[0]["index"] == int(y[0])
+    assert json.loads(out)[0]["index"] == [int(y[0])]
     np.save(tmp_path / "bad.npy", (x[:1, None]).astype(np.float32))
     code, _, err = run(capsys, "run", "mine", tmp_path / "bad.npy")
     assert code == 1

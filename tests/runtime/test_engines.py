@@ -5,6 +5,8 @@ from importlib.util import find_spec
 
 import pytest
 
+pytest.importorskip("onnx", reason="needs the extra pack")
+
 from edgewise.errors import MissingExtraError
 from edgewise.runtime.engine import ENGINES, Engine, find_engine, installed_engines
 from edgewise.testing.engine_conformance import EngineConformance

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("onnx", reason="needs the extra pack")
+
 from edgewise.errors import TensorError
 from edgewise.runtime.engine import OpenOptions, installed_engines
 from edgewise.testing.engine_models import example

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
+
+pytest.importorskip("onnx", reason="needs the extra pack")
+
+import onnx
 from onnx import TensorProto, helper
 
 from edgewise.digests import digest_of

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("onnx", reason="needs the extra pack")
+
 from edgewise.runtime import telemetry
 from edgewise.testing.engine_models import example
 

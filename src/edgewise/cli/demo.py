@@ -54,14 +54,16 @@ def run(options: argparse.Namespace) -> int:
         [
             (
                 item.candidate.variant,
+                f"{item.candidate.engine}/{item.candidate.provider.removesuffix('ExecutionProvider')}",
                 unit_bytes(item.size),
                 str(item.metrics[0]),
                 unit_ms(item.latency.p50_ms),
+                unit_bytes(item.peak_rss or 0),
                 ", ".join(f"{count} on {name}" for name, count in item.placement.items()),
             )
             for item in packed.evaluations
         ],
-        ("variant", "size", "accuracy (95 % interval)", "p50", "graph nodes"),
+        ("variant", "by", "size", "accuracy (95 % interval)", "p50", "peak memory", "graph nodes"),
     )
     heading("Verified")
     table([(check.what, "ok" if check.passed else "FAILED", check.details) for check in result.verified.checks])

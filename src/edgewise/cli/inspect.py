@@ -60,7 +60,7 @@ def _print(report: Report) -> None:
                 v.format,
                 v.precision,
                 unit_bytes(v.size),
-                ", ".join(f"{k} {x}" for k, x in v.requires.items()),
+                ", ".join(f"{key} {value}" for key, value in v.requires.items() if value),
                 v.digest[7:19],
             )
             for v in document.variants

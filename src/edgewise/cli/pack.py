@@ -88,12 +88,13 @@ def run(options: argparse.Namespace) -> int:
             [
                 (
                     item.candidate.variant,
+                    f"{item.candidate.engine}/{item.candidate.provider.removesuffix('ExecutionProvider')}",
                     unit_bytes(item.size),
                     *(str(metric) for metric in item.metrics),
                     unit_ms(item.latency.p50_ms),
                 )
                 for item in packed.evaluations
             ],
-            ("variant", "size", *(metric.name for metric in packed.evaluations[0].metrics), "p50 here"),
+            ("variant", "by", "size", *(metric.name for metric in packed.evaluations[0].metrics), "p50 here"),
         )
     return 0

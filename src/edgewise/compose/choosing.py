@@ -9,6 +9,7 @@ from edgewise.clock import SystemClock
 from edgewise.compose.choices import write_choice
 from edgewise.measure.choice import Choice, choose
 from edgewise.measure.memory import peak_memory
+from edgewise.measure.metric import Metric
 from edgewise.measure.receipt import Receipt, parse_receipt
 from edgewise.runtime.device import DeviceFacts
 from edgewise.runtime.requirements import Requirements
@@ -48,7 +49,10 @@ def rule_out(receipts: list[Receipt], max_drop: float | None) -> Mapping[str, st
 
     Without ``max_drop``: where the intervals do not even touch. With it: where the drop is larger.
     """
-    metrics = {receipt.variant: receipt.metrics[0] for receipt in receipts if receipt.metrics}
+    metrics: dict[str, Metric] = {}
+    for receipt in receipts:
+        if receipt.metrics and (receipt.variant not in metrics or receipt.engine == "onnxruntime"):
+            metrics[receipt.variant] = receipt.metrics[0]
     if len(metrics) < 2:
         return {}
     signs = {name: 1 if metric.higher_is_better else -1 for name, metric in metrics.items()}

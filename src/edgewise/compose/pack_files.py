@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edgewise.bundle.tensors import StateSpec, TensorSpec
-from edgewise.compose.importing import Imported, import_models
+from edgewise.compose.importing import import_models
 from edgewise.compose.keys import default_signing_key, load_private
 from edgewise.compose.packing import Packed, PackRequest, pack
 from edgewise.errors import InputError
@@ -59,11 +59,7 @@ def pack_files(options: Namespace, progress: Callable[[str, int, int], None]) ->
     write_file(packed.bundle, options.output)
     if options.install:
         install_bundle(packed.bundle, home)
-    return packed, _notes(imported)
-
-
-def _notes(imported: Imported) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(imported.notes))
+    return packed, (*dict.fromkeys(imported.notes), *packed.skipped)
 
 
 def _with_constants(model: ImportedModel, settings: list[str]) -> ImportedModel:

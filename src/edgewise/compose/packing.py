@@ -4,6 +4,7 @@ Order matters: the document and files come first, then each variant is run on th
 receipts, then everything is signed. A bundle that cannot answer its own golden set is never written.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,15 +22,19 @@ from edgewise.bundle.statement import release_statement
 from edgewise.bundle.tensors import TensorSpec
 from edgewise.clock import Clock, SystemClock
 from edgewise.digests import digest_of
-from edgewise.errors import InputError, ModelError
+from edgewise.errors import EdgewiseError, InputError, ModelError
 from edgewise.importing.imported import ImportedModel
+from edgewise.measure.choice import candidates_for
 from edgewise.measure.dataset import Dataset
 from edgewise.measure.evaluation import Evaluation, evaluate, predict_all, to_receipt
 from edgewise.measure.golden import choose_golden
+from edgewise.measure.memory import peak_memory
 from edgewise.runtime.device import read_device
 from edgewise.runtime.engine import ENGINES, find_engine, installed_engines
 from edgewise.runtime.opening import Candidate, open_candidate
 from edgewise.runtime.replay import require_replay
+from edgewise.runtime.requirements import Requirements
+from edgewise.store.bundles import write_file
 from edgewise.store.home import Home
 from edgewise.trust.keys import PrivateKey
 from edgewise.trust.verification import sign_statement
@@ -70,10 +75,11 @@ class PackRequest:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """The bundle, and what was measured while it was packed."""
+    """The bundle, and what was measured while it was packed. skipped: what could not be measured here, and why."""
 
     bundle: Bundle
     evaluations: tuple[Evaluation, ...]
+    skipped: tuple[str, ...] = ()
 
 
 def pack(
@@ -100,9 +106,9 @@ def pack(
             document = replace(document, golden=golden)
             blobs.append(data)
             bundle = build_bundle(document, blobs)
-        evaluations = _measure(bundle, request, home, clock, progress)
+        evaluations, skipped = _measure(bundle, request.evaluation, home, clock, progress)
     if key is None:
-        return Packed(bundle, tuple(evaluations))
+        return Packed(bundle, tuple(evaluations), tuple(skipped))
     device = read_device()
     receipts = [
         sign_statement(
@@ -113,7 +119,7 @@ def pack(
         )
         for result in evaluations
     ]
-    return Packed(sign_release(with_evidence(bundle, receipts), key), tuple(evaluations))
+    return Packed(sign_release(with_evidence(bundle, receipts), key), tuple(evaluations), tuple(skipped))
 
 
 def sign_release(bundle: Bundle, key: PrivateKey) -> Bundle:
@@ -196,7 +202,8 @@ def _golden(bundle: Bundle, data: Dataset, count: int, home: Home) -> tuple[Gold
     candidates = _candidates(bundle)
     arrays: dict[str, Any] = {}
     chosen: Any = None
-    name = bundle.document.inputs[0].name
+    states = {state.input for state in bundle.document.states}
+    name = next(spec.name for spec in bundle.document.inputs if spec.name not in states)
     for candidate in candidates:
         with open_candidate(bundle, candidate, home=home, device=device) as session:
             if chosen is None:
@@ -213,17 +220,30 @@ def _golden(bundle: Bundle, data: Dataset, count: int, home: Home) -> tuple[Gold
 
 
 def _measure(
-    bundle: Bundle, request: PackRequest, home: Home, clock: Clock, progress: Callable[[str, int, int], None]
-) -> list[Evaluation]:
-    device = read_device()
+    bundle: Bundle, data: Dataset | None, home: Home, clock: Clock, progress: Callable[[str, int, int], None]
+) -> tuple[list[Evaluation], list[str]]:
+    """Evaluate every way to run every variant here; what cannot be run, or answers wrongly, is left out and named.
+
+    Raises GoldenReplayError where even the engine that recorded the golden outputs does not repeat them.
+    """
+    device, path = read_device(), home.root / "measured.bundle"
+    write_file(bundle, path)
+    recorded = _candidates(bundle)
     results: list[Evaluation] = []
-    for candidate in _candidates(bundle):
-        if bundle.document.golden is not None:
+    skipped: list[str] = []
+    for candidate in [*recorded, *(other for other in candidates_for(bundle, Requirements()) if other not in recorded)]:
+        try:
             with open_candidate(bundle, candidate, home=home, device=device) as session:
                 require_replay(bundle, session)
-        if request.evaluation is not None:
-            report = partial(progress, f"measure {candidate.variant}")
-            results.append(
-                evaluate(bundle, candidate, request.evaluation, home=home, device=device, clock=clock, progress=report)
-            )
-    return results
+            if data is None:
+                continue
+            report = partial(progress, f"measure {candidate}")
+            result = evaluate(bundle, candidate, data, home=home, device=device, clock=clock, progress=report)
+            memory = peak_memory(path, candidate, home, sys.executable)
+        except EdgewiseError as error:
+            if candidate in recorded:
+                raise
+            skipped.append(f"no receipt for {candidate}: {error.what}")
+            continue
+        results.append(replace(result, peak_rss=memory.peak))
+    return results, skipped

@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeGuard
 
 __all__ = ["ImageSteps", "read_image_steps"]
 
-# PIL's numbers for its resampling filters (PIL.Image.Resampling) -> what the graph has; Lanczos, box and Hamming it has not.
-_FILTERS: dict[Any, Literal["nearest", "linear", "cubic"]] = {0: "nearest", 2: "linear", 3: "cubic"}
+# PIL's numbers for its resampling filters (PIL.Image.Resampling) -> what the graph has as exactly as PIL.
+_FILTERS: dict[int, Literal["linear", "cubic"]] = {2: "linear", 3: "cubic"}
 # Classes for which a plain number in ``size`` is the side of a square, and those for which it is the shortest edge.
 _SQUARE = ("ViT", "DeiT", "BeiT", "Swin", "Segformer", "Siglip")
 _SHORTEST = ("CLIP", "ConvNext", "LeViT", "Levit", "PoolFormer", "EfficientFormer", "MobileNet", "Bit")
@@ -31,7 +31,7 @@ class ImageSteps:
     resize: tuple[int, int] | None
     shortest: int | None
     crop: tuple[int, int] | None
-    resample: Literal["nearest", "linear", "cubic"]
+    resample: Literal["linear", "cubic"]
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -53,7 +53,7 @@ def read_image_steps(config: Mapping[str, Any]) -> tuple[ImageSteps | None, list
     wanted = config.get("resample", 2)
     resample = _FILTERS.get(wanted) if isinstance(wanted, int) else None
     if resample is None:
-        problems.append(f"the resampling filter {wanted!r:.20} is none of nearest, bilinear and bicubic")
+        problems.append(f"the resampling filter {wanted!r:.20} is neither bilinear nor bicubic")
     scale = _number(config, "rescale_factor", 1 / 255, problems) if config.get("do_rescale", True) else 1.0
     normalizes = config.get("do_normalize", "image_mean" in config)
     mean = _triple(config, "image_mean", 0.0, problems) if normalizes else (0.0,) * 3

@@ -17,7 +17,7 @@ __all__ = ["Replay", "replay_golden", "require_replay"]
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """worst: largest absolute difference on any output. allowed: what it may be at that place. agreement: share of decisions."""
+    """worst: the absolute difference that comes nearest to what it may be there, ``allowed``. agreement: share of decisions."""
 
     variant: str
     samples: int
@@ -60,7 +60,7 @@ def replay_golden(bundle: Bundle, session: Session) -> Replay | None:
     worst, allowed = 0.0, golden.tolerance(variant)
     for name, want in expected.items():
         difference, limit = _worst(want, got[name], golden.tolerance(variant), golden.relative)
-        if difference - limit > worst - allowed or worst == 0.0:
+        if difference * allowed >= worst * limit:  # the one nearest to what it may be
             worst, allowed = difference, limit
     decision = session.origin.decision
     agreement = 1.0
@@ -102,5 +102,5 @@ def _worst(want: Array, got: Array, absolute: float, relative: float) -> tuple[f
     difference = np.abs(wanted - got.astype(np.float64))
     difference[~np.isfinite(difference)] = np.inf  # a NaN never passes
     limit = absolute + relative * np.abs(wanted)
-    at = int(np.argmax(difference - limit))
+    at = int(np.argmax(difference / limit)) if limit.all() else int(np.argmax(difference - limit))
     return float(difference.flat[at]), float(limit.flat[at])

@@ -132,15 +132,16 @@ class EngineConformance:
                         session.run(feeds)
                     _check(case, session, case.feeds(2))
 
-    def test_inputs_that_do_not_fit_each_other(self, engine: Engine) -> None:
+    def test_inputs_that_do_not_fit_each_other(self, engine: Engine, tmp_path: Path) -> None:
         """Each has a shape that the interface allows, but not together: the next call is right all the same."""
         for model_format in engine.formats:
             case = example(model_format, "types")
-            with _open(engine, case) as session:
-                for _ in range(2):
-                    with pytest.raises((TensorError, ModelError)):
-                        session.run(case.feeds(3) | {"j": case.feeds(2)["j"]})
-                    _check(case, session, case.feeds(3))
+            for options in (_PLAIN, OpenOptions(threads=2), _cached(tmp_path, case), _cached(tmp_path, case)):
+                with _open(engine, case, options) as session:
+                    for _ in range(2):
+                        with pytest.raises((TensorError, ModelError)):
+                            session.run(case.feeds(3) | {"j": case.feeds(2)["j"]})
+                        _check(case, session, case.feeds(3))
 
     def test_an_empty_batch(self, engine: Engine) -> None:
         """Either an empty answer or TensorError or ModelError."""
