@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from io import BytesIO
 from typing import Any
 
 import pytest
 
 from edgewise.errors import DownloadMismatchError, InputError, NotFoundError, PeerError, RefusedError
-from edgewise.importing.hub_listing import HubFile, check_repository, choose, git_blob_id, parse_listing
+from edgewise.importing.hub_listing import HubFile, check_repository, choose, parse_listing
+from edgewise.testing.hub_server import git_blob_id
 
 COMMIT = "a" * 40
 
@@ -20,7 +22,7 @@ def small(path: str, size: int = 2) -> dict[str, Any]:
     return {"rfilename": path, "size": size, "blobId": "b" * 40}
 
 
-def test_the_git_blob_id_is_the_one_that_git_gives() -> None:
+def test_the_simulators_git_blob_id_is_the_one_that_git_gives() -> None:
     """`printf 'hello\\n' | git hash-object --stdin`, and the empty blob."""
     assert git_blob_id(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
     assert git_blob_id(b"") == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
@@ -79,15 +81,15 @@ def test_more_than_the_limit_in_all_is_refused_with_the_largest_named() -> None:
 
 def test_content_is_checked_against_either_kind_of_digest() -> None:
     data = b'{"a": 1}'
-    HubFile("a", len(data), "", git_blob_id(data)).check(data)
-    HubFile("a", len(data), hashlib.sha256(data).hexdigest(), "").check(data)
+    HubFile("a", len(data), "", git_blob_id(data)).check(BytesIO(data))
+    HubFile("a", len(data), hashlib.sha256(data).hexdigest(), "").check(BytesIO(data))
     for file in (
         HubFile("a", len(data), "", git_blob_id(b"x")),
         HubFile("a", len(data), "0" * 64, ""),
         HubFile("a", 3, "", git_blob_id(data)),
     ):
         with pytest.raises(DownloadMismatchError):
-            file.check(data)
+            file.check(BytesIO(data))
 
 
 @pytest.mark.parametrize("name", ["acme/tiny", "gpt2", "Acme-1/tiny_v2.0"])

@@ -1,5 +1,6 @@
 """An ONNX file is imported with everything it refers to and nothing else; what cannot run says why."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,17 @@ def test_the_voice_detector_gives_its_golden_probabilities_frame_by_frame(shared
         worst = max(worst, abs(float(got["output"][0, 0]) - float(golden[at])))
     session.close()
     assert worst < 1e-4
+
+
+def test_the_person_detector_gives_its_golden_probabilities(shared_data: Path) -> None:
+    images = pytest.importorskip("PIL.Image", reason="needs the extra image")
+    folder = shared_data / "model_vision_mobilenet"
+    session = open_imported(import_onnx(folder / "vww_96_fp32.onnx"))
+    for name, wanted in json.loads((folder / "golden_predictions.json").read_text()).items():
+        image = images.open(folder / "images" / name).convert("RGB").resize((96, 96), images.Resampling.BILINEAR)
+        (scores,) = session.run({"input": np.asarray(image, np.float32)[np.newaxis] / 255}).values()
+        assert float(scores[0, 1]) == pytest.approx(wanted["vww_person_probability"], abs=2e-4), name
+    session.close()
 
 
 def test_a_reference_file_reproduces_and_a_changed_one_does_not(shared_data: Path, tmp_path: Path) -> None:

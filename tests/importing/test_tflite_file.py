@@ -1,11 +1,13 @@
 """A TFLite file is checked before LiteRT sees it, and keeps its interface with its quantization parameters."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgewise.errors import ModelError, NotFoundError
+from edgewise.errors import MismatchError, ModelError, NotFoundError
+from edgewise.importing.check import check_against, open_imported
 from edgewise.importing.tflite_file import import_tflite
 
 pytest.importorskip("ai_edge_litert", reason="needs the extra litert")
@@ -45,6 +47,38 @@ def test_the_kept_quantization_is_the_one_that_gives_the_published_accuracy(shar
     session = ort.InferenceSession(folder / "kws_ds_cnn_fp32.onnx", providers=["CPUExecutionProvider"])
     (scores,) = session.run(None, {session.get_inputs()[0].name: real})
     assert float((scores.argmax(1) == wanted).mean()) == pytest.approx(0.913, abs=0.002)
+
+
+def test_the_imported_classifier_gives_its_golden_predictions(shared_data: Path) -> None:
+    images = pytest.importorskip("PIL.Image", reason="needs the extra image")
+    folder = shared_data / "model_vision_mobilenet"
+    model = import_tflite(folder / "mobilenet_v2_1.0_224_quant.tflite")
+    labels = (folder / "imagenet_labels.txt").read_text().splitlines()
+    session = open_imported(model)
+    for name, wanted in json.loads((folder / "golden_predictions.json").read_text()).items():
+        image = images.open(folder / "images" / name).convert("RGB").resize((224, 224), images.Resampling.BILINEAR)
+        (scores,) = session.run({model.inputs[0].name: np.asarray(image)[np.newaxis]}).values()
+        best = int(scores[0].argmax())
+        label, score = wanted["mobilenet_v2_top3"][0]
+        assert labels[best].endswith(label), name
+        assert abs(int(scores[0, best]) - score) <= 2, name
+    session.close()
+
+
+def test_a_reference_file_with_more_rows_than_a_fixed_batch_is_run_row_by_row(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    model = import_tflite(shared_data / "model_vision_mobilenet" / "mobilenet_v2_1.0_224_quant.tflite")
+    given, output = np.random.default_rng(6).integers(0, 256, (3, 224, 224, 3)).astype(np.uint8), model.outputs[0].name
+    session = open_imported(model)
+    rows = [session.run({"input": row[np.newaxis]})[output] for row in given]
+    session.close()
+    np.savez(tmp_path / "r.npz", **{"in/input": given, f"out/{output}": np.concatenate(rows)})
+    found = check_against(model, tmp_path / "r.npz")
+    assert (found.max_absolute, found.agreement) == (0.0, 1.0)
+    np.savez(tmp_path / "s.npz", **{"in/input": given, f"out/{output}": np.concatenate(rows[::-1])})
+    with pytest.raises(MismatchError):
+        check_against(model, tmp_path / "s.npz")
 
 
 def test_a_file_that_is_none_is_told_by_its_identifier(tmp_path: Path) -> None:

@@ -250,7 +250,8 @@ def _resize_shorter(draft: Draft, value: str, side: int, method: Method) -> str:
 def _resize_to(draft: Draft, value: str, sizes: str, method: Method) -> str:
     if method not in {"linear", "cubic"}:
         raise InputError(f"method is linear or cubic, not {method!r}")
-    # All four sizes, not the attribute axes: moving a Transpose past a Resize with axes, onnxruntime 1.32 builds a broken graph.
+    # All four sizes, not the attribute axes: when onnxruntime 1.32 moves a Transpose past a
+    # Resize or Pad with axes, it builds a graph that does not run.
     sizes = draft.node("Concat", draft.node("Shape", value, end=2), sizes, axis=0)
     return draft.node(
         "Resize", value, "", "", sizes, mode=method, antialias=1, coordinate_transformation_mode="half_pixel",
@@ -277,8 +278,9 @@ def _pad(draft: Draft, value: str, size: tuple[int, int]) -> str:
     missing = draft.node("Sub", draft.ints(*size), draft.node("Shape", value, start=2))
     missing = draft.node("Max", missing, draft.ints(0, 0))
     before = draft.node("Div", missing, draft.ints(2))
-    pads = draft.node("Concat", before, draft.node("Sub", missing, before), axis=0)
-    return draft.node("Pad", value, pads, draft.constant(0, "uint8"), draft.ints(2, 3), mode="constant")
+    none = draft.ints(0, 0)
+    pads = draft.node("Concat", none, before, none, draft.node("Sub", missing, before), axis=0)
+    return draft.node("Pad", value, pads, draft.constant(0, "uint8"), mode="constant")  # without axes, as in _resize_to
 
 
 def _check_size(size: tuple[int, int]) -> None:

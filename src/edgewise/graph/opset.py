@@ -21,7 +21,7 @@ _REWRITTEN = {"RoiAlign": 16, "Split": 18, "GroupNormalization": 21}
 
 
 def at_opset(model: ModelProto, target: int) -> ModelProto:
-    """A copy of ``model`` at ``target``, not below its own opset. Raises UnsupportedError naming both where there is no way."""
+    """A copy of ``model`` at the opset ``target``. Raises UnsupportedError naming both opsets where there is no way."""
     current = opsets(model).get("", target)
     copy = ModelProto()
     copy.CopyFrom(model)
@@ -34,9 +34,10 @@ def at_opset(model: ModelProto, target: int) -> ModelProto:
                 if is_default_domain(entry.domain):
                     entry.version = target
         return copy
-    if current > target or any(attribute.HasField("g") for node in nodes(model) for attribute in node.attribute):
-        # The converter does not adapt nodes inside If and Loop reliably.
-        raise _no_way(current, target, changed, "the converter does not go there for models with control flow")
+    if current > target:
+        raise _no_way(current, target, changed, "opsets are only raised")
+    if any(attribute.HasField("g") for node in nodes(model) for attribute in node.attribute):
+        raise _no_way(current, target, changed, "inside If and Loop onnx.version_converter is not reliable")
     try:
         plain = onnx.inliner.inline_local_functions(copy) if copy.functions else copy
         return onnx.version_converter.convert_version(plain, target)

@@ -9,10 +9,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import BinaryIO
 
 from edgewise.bundle.fields import Form
 from edgewise.bundle.limits import Limits
 from edgewise.bundle.strict_json import parse_object
+from edgewise.digests import read_chunks
 from edgewise.errors import DocumentError, DownloadMismatchError, InputError, NotFoundError, PeerError, RefusedError
 from edgewise.importing.folder import is_plain_path
 
@@ -23,7 +25,6 @@ __all__ = [
     "HubListing",
     "check_repository",
     "choose",
-    "git_blob_id",
     "parse_listing",
 ]
 
@@ -50,14 +51,18 @@ class HubFile:
     sha256: str
     blob_id: str
 
-    def check(self, data: bytes) -> None:
-        """Raise DownloadMismatchError unless ``data`` is what was listed."""
-        found = hashlib.sha256(data).hexdigest() if self.sha256 else git_blob_id(data)
+    def check(self, stream: BinaryIO) -> None:
+        """Raise DownloadMismatchError unless what is left in ``stream`` is what was listed."""
+        git = hashlib.sha1(b"blob %d\0" % self.size, usedforsecurity=False)
+        sha, size = hashlib.sha256() if self.sha256 else git, 0
+        for chunk in read_chunks(stream):
+            sha.update(chunk)
+            size += len(chunk)
         expected = self.sha256 or self.blob_id
-        if len(data) != self.size or found != expected:
+        if size != self.size or sha.hexdigest() != expected:
             raise DownloadMismatchError(
-                f"{self.path} has {len(data)} bytes and the digest {found}; listed are {self.size} bytes and {expected}",
-                path=self.path, expected=expected, got=found,
+                f"{self.path} has {size} bytes and the digest {sha.hexdigest()}; listed are {self.size} bytes and {expected}",
+                path=self.path, expected=expected, got=sha.hexdigest(),
             )  # fmt: skip
 
 
@@ -120,11 +125,6 @@ def choose(listing: HubListing, only: Sequence[str], limit: int) -> list[HubFile
             total=total, limit=limit,
         )  # fmt: skip
     return chosen
-
-
-def git_blob_id(data: bytes) -> str:
-    """The id that git gives to a file of this content (git-hash-object)."""
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def _matches(path: str, pattern: str) -> bool:

@@ -1,25 +1,26 @@
-"""Confidence intervals: exact formulas for proportions, the bootstrap for everything else."""
+"""Confidence intervals of proportions by formula, and the exact test for two proportions measured on the same samples."""
 
 import math
 from collections.abc import Callable
 from statistics import NormalDist
 
-import numpy as np
-import numpy.typing as npt
-
 from edgewise.errors import DataError
 from edgewise.runtime.engine import Array
 
-__all__ = ["bootstrap", "clopper_pearson", "resamples", "wilson"]
+__all__ = ["clopper_pearson", "mcnemar_exact", "wilson"]
 
-Indices = npt.NDArray[np.intp]
-RESAMPLES = 1000
 _BISECTIONS = 60  # halves 0..1 below double precision
+_TERMS = 20_000  # of the continued fraction; it needs about the root of the number of samples
+_TINY = 1e-300  # stands in for a zero denominator in Lentz's method
 
 
 def wilson(successes: int, samples: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Score interval for a proportion (E. B. Wilson, JASA 22, 1927): close to nominal coverage even near 0 and 1."""
-    _check(successes, samples)
+    """Score interval for a proportion: close to nominal coverage even near 0 and 1.
+
+    With share p, n samples and the normal quantile z, the ends are ``(p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n)``
+    (E. B. Wilson, Journal of the American Statistical Association 22, 1927). Raises DataError for what is no proportion.
+    """
+    _check(successes, samples, confidence)
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     share = successes / samples
     centre = share + z * z / (2 * samples)
@@ -31,62 +32,68 @@ def wilson(successes: int, samples: int, confidence: float = 0.95) -> tuple[floa
 
 
 def clopper_pearson(successes: int, samples: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Exact interval for a proportion (Clopper and Pearson, Biometrika 26, 1934): never covers less than it says."""
-    _check(successes, samples)
-    tail = (1 - confidence) / 2
-    low = 0.0 if successes == 0 else _solve(lambda p: 1 - _binomial_cdf(successes - 1, samples, p) - tail)
-    high = 1.0 if successes == samples else _solve(lambda p: tail - _binomial_cdf(successes, samples, p))
+    """Exact interval for a proportion (Clopper and Pearson, Biometrika 26, 1934): never covers less than it says.
+
+    Wider than Wilson's; for few samples, and where a promise has to hold. Raises DataError for what is no proportion.
+    """
+    _check(successes, samples, confidence)
+    tail, failures = (1 - confidence) / 2, samples - successes
+    low = 0.0 if successes == 0 else _solve(lambda p: _beta_share(p, successes, failures + 1) - tail)
+    high = 1.0 if failures == 0 else _solve(lambda p: _beta_share(p, successes + 1, failures) - (1 - tail))
     return low, high
 
 
-def resamples(samples: int, group: Array | None, chance: np.random.Generator, count: int = RESAMPLES) -> list[Indices]:
-    """Index sets drawn with replacement; with ``group`` (N,), whole groups are drawn, as correlated samples need."""
-    if group is None:
-        return [chance.integers(0, samples, samples) for _ in range(count)]
-    members = [np.flatnonzero(group == name) for name in np.unique(group)]
-    return [
-        np.concatenate([members[at] for at in chance.integers(0, len(members), len(members))]) for _ in range(count)
-    ]
+def mcnemar_exact(first: Array, second: Array) -> float:
+    """Two-sided p-value for "both are right equally often", by the samples on which they differ (McNemar, Psychometrika 12, 1947).
 
-
-def bootstrap(
-    statistic: Callable[[Indices], float],
-    samples: int,
-    *,
-    group: Array | None = None,
-    confidence: float = 0.95,
-    seed: int = 0,
-    count: int = RESAMPLES,
-) -> tuple[float, float]:
-    """Percentile interval of ``statistic`` over resampled index sets (Efron and Tibshirani 1993, chapter 13).
-
-    Resamples for which the statistic is undefined (NaN: a class that was not drawn) are left out.
+    first, second: (N,) of bool, right or wrong on the same samples. 1.0 where they never differ.
+    Raises DataError where the two do not have the same samples.
     """
-    chance = np.random.default_rng(seed)
-    values = np.array([statistic(indices) for indices in resamples(samples, group, chance, count)])
-    values = values[np.isfinite(values)]
-    if not len(values):
-        raise DataError("the metric is undefined on every resample: there are too few samples of some class")
-    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    if first.shape != second.shape or first.ndim != 1 or first.dtype != bool or second.dtype != bool:
+        raise DataError(
+            f"two arrays (N,) of bool are needed, not {first.dtype}{first.shape}, {second.dtype}{second.shape}"
+        )
+    gained, lost = int((second & ~first).sum()), int((first & ~second).sum())
+    if gained == lost:
+        return 1.0
+    # P(X <= k) of a binomial with n trials is the beta share of 1 - p at (n - k, k + 1); here p is one half.
+    return min(1.0, 2 * _beta_share(0.5, max(gained, lost), min(gained, lost) + 1))
 
 
-def _check(successes: int, samples: int) -> None:
+def _check(successes: int, samples: int, confidence: float) -> None:
     if samples < 1 or not 0 <= successes <= samples:
         raise DataError(f"{successes} of {samples} is not a proportion")
+    if not 0 < confidence < 1:
+        raise DataError(f"a confidence lies between 0 and 1; {confidence} does not")
 
 
-def _binomial_cdf(successes: int, samples: int, p: float) -> float:
-    """P(X <= successes); each term by logarithms, so that it neither overflows nor underflows early."""
-    logs = [
-        math.lgamma(samples + 1)
-        - math.lgamma(k + 1)
-        - math.lgamma(samples - k + 1)
-        + k * math.log(p)
-        + (samples - k) * math.log1p(-p)
-        for k in range(successes + 1)
-    ]
-    return math.fsum(map(math.exp, logs))
+def _beta_share(x: float, a: int, b: int) -> float:
+    """The regularised incomplete beta function I_x(a, b); DLMF 8.17.22, the fraction by Lentz's method."""
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    scale = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
+    if x <= (a + 1) / (a + b + 2):
+        return scale / a * _fraction(x, a, b)
+    return 1 - scale / b * _fraction(1 - x, b, a)  # the mirror image converges faster there
+
+
+def _fraction(x: float, a: int, b: int) -> float:
+    c, d = 1.0, 1 / _not_zero(1 - (a + b) * x / (a + 1))
+    product = d
+    for m in range(1, _TERMS):
+        for term in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
+            d, c = 1 / _not_zero(1 + term * d), _not_zero(1 + term / c)
+            product *= c * d
+        if abs(c * d - 1) < 1e-15:
+            break
+    return product
+
+
+def _not_zero(number: float) -> float:
+    return number if abs(number) > _TINY else _TINY
 
 
 def _solve(rising: Callable[[float], float]) -> float:

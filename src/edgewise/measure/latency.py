@@ -8,6 +8,7 @@ import numpy as np
 
 from edgewise.clock import Clock
 from edgewise.errors import DataError
+from edgewise.measure.metric import figure, whole
 
 __all__ = ["Latency", "interleave", "time_calls"]
 
@@ -33,19 +34,18 @@ class Latency:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Latency":
-        """Raises DataError for anything that ``to_json`` does not write."""
-        try:
-            p50, p95, p99, mean, rate = numbers = [float(value[name]) for name in _FIELDS]
-            runs = int(value["runs"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"not a latency: {error!r:.100}") from None
-        if runs < 1 or not all(np.isfinite(number) and number >= 0 for number in numbers):
-            raise DataError("not a latency: numbers must be finite and not negative, over at least one run")
+        """What ``to_json`` wrote; fields that it does not know are passed over. Raises DataError for any other form."""
+        p50, p95, p99, mean, rate = (figure(value, name) for name in _FIELDS)
+        runs = whole(value, "runs")
+        if runs < 1 or not 0 <= p50 <= p95 <= p99 or mean < 0 or rate < 0:
+            raise DataError("not a latency: numbers must be positive, percentiles must rise, over at least one run")
         return cls(p50, p95, p99, mean, rate, runs)
 
     @classmethod
     def of(cls, seconds: list[float]) -> "Latency":
-        """From the duration of each call."""
+        """From the duration of each call. Raises DataError where there is none."""
+        if not seconds:
+            raise DataError("no call was timed")
         p50, p95, p99 = (float(value) * 1000 for value in np.quantile(seconds, [0.5, 0.95, 0.99]))
         mean = float(np.mean(seconds))
         return cls(p50, p95, p99, mean * 1000, 1 / mean if mean > 0 else 0.0, len(seconds))
@@ -70,7 +70,10 @@ def interleave(
 
     ``max_seconds`` is for all of them together; each runs at least ``min_runs`` times all the same.
     """
+    if min_runs < 1:
+        raise DataError(f"a call is timed at least once; min_runs is {min_runs}")
     names = list(calls)
+    most = max(_MAX_CALLS, min_runs)
     times: dict[str, list[float]] = {name: [] for name in names}
     for call in calls.values():
         for _ in range(warmup):
@@ -78,20 +81,20 @@ def interleave(
     start, turn = clock.seconds(), 0
     while names:
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            _block(calls[name], times[name], clock)
+            _block(calls[name], times[name], clock, most)
         turn += 1
         fewest = min(map(len, times.values()))
-        if fewest >= _MAX_CALLS or (fewest >= min_runs and clock.seconds() - start >= max_seconds):
+        if fewest >= most or (fewest >= min_runs and clock.seconds() - start >= max_seconds):
             break
     return {name: Latency.of(taken) for name, taken in times.items()}
 
 
-def _block(call: Callable[[], object], times: list[float], clock: Clock) -> None:
+def _block(call: Callable[[], object], times: list[float], clock: Clock, most: int) -> None:
     now = begin = clock.seconds()
     while True:
         call()
         after = clock.seconds()
         times.append(after - now)
         now = after
-        if now - begin >= _BLOCK_SECONDS or len(times) >= _MAX_CALLS:
+        if now - begin >= _BLOCK_SECONDS or len(times) >= most:
             return

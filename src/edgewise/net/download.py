@@ -21,7 +21,8 @@ DEFAULT_LIMIT = 8 << 30  # bytes; nothing that runs at the edge is larger
 _DELAYS = (0.5, 1.0, 2.0, 4.0)  # seconds before each further attempt
 _LONGEST_WAIT = 60.0  # seconds, whatever Retry-After says
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (?:([0-9]{1,18})-[0-9]{1,18}|\*)/([0-9]{1,18}|\*)")
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,8 @@ def _fill(part: Partial, wanted: _Wanted, transport: Transport) -> None:
         return
     if part.size > (wanted.limit if wanted.size is None else wanted.size):
         raise _StaleError
+    if part.size and not (part.etag or wanted.sha256):
+        part.restart("", None)  # nothing would tell whether the rest belongs to this beginning
     headers = dict(wanted.headers)
     if part.size and part.etag:
         headers["If-Range"] = part.etag
@@ -132,27 +135,29 @@ def _begin(part: Partial, wanted: _Wanted, response: Response) -> None:
         raise _StaleError
 
 
-def _total(part: Partial, wanted: _Wanted, response: Response) -> int:
-    """How long the file will be by the server's own word, 0 where it does not say; refused where that is already wrong."""
+def _total(part: Partial, wanted: _Wanted, response: Response) -> int | None:
+    """How long the file will be by the server's own word, None without one; refused where that is already wrong."""
     length = response.headers.get("content-length", "")
-    total = part.size + int(length) if length.isascii() and length.isdigit() else 0
-    if total and wanted.size is not None and total != wanted.size:
+    if not _LENGTH.fullmatch(length):
+        return None
+    total = part.size + int(length)
+    if wanted.size is not None and total != wanted.size:
         raise _wrong_size(wanted, total)
     if total > wanted.limit:
         raise _too_long(wanted)
     return total
 
 
-def _append(part: Partial, wanted: _Wanted, response: Response, total: int) -> None:
+def _append(part: Partial, wanted: _Wanted, response: Response, total: int | None) -> None:
     most = wanted.limit if wanted.size is None else wanted.size
     for chunk in response.chunks():
         if part.size + len(chunk) > most:
             raise _too_long(wanted) if wanted.size is None else _wrong_size(wanted, part.size + len(chunk))
         part.write(chunk)
         if wanted.progress:
-            wanted.progress(part.size, wanted.size or total)
+            wanted.progress(part.size, wanted.size or total or 0)
     # A body without a stated length ends where the connection does, and that may have been too early.
-    if not total and wanted.size is not None and part.size < wanted.size:
+    if total is None and wanted.size is not None and part.size < wanted.size:
         raise NetworkError(f"{shown(wanted.url)} broke off after {part.size} bytes", url=shown(wanted.url))
 
 
@@ -173,7 +178,7 @@ def _pause(error: NetworkError | HttpStatusError, delay: float | None) -> float 
     if error.details["status"] not in _TRANSIENT:
         return None
     asked = str(error.details["retry_after"])
-    return max(delay, min(float(asked), _LONGEST_WAIT)) if asked.isascii() and asked.isdigit() else delay
+    return max(delay, min(float(asked), _LONGEST_WAIT)) if _LENGTH.fullmatch(asked) else delay
 
 
 def _content_range(response: Response) -> tuple[int, int]:
@@ -190,8 +195,9 @@ def _as_mismatch(error: Exception, wanted: _Wanted) -> DownloadMismatchError:
 
 
 def _wrong_size(wanted: _Wanted, found: int) -> DownloadMismatchError:
+    more = " or more" if found > (wanted.size or 0) else ""
     return DownloadMismatchError(
-        f"{shown(wanted.url)} has {found} bytes or more, not {wanted.size}; it was discarded",
+        f"{shown(wanted.url)} has {found} bytes{more}, not {wanted.size}; it was discarded",
         url=shown(wanted.url), expected=wanted.size, found=found,
     )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """The beginning of a file that is being downloaded: ``NAME.part``, and beside it in ``NAME.part.json`` of what it is a part.
 
-It survives the process and a loss of power. It is continued only where the server can say, by a strong ETag, or the
+It outlives the process. It is continued only where the server can say, by a strong ETag (RFC 9110, section 13.1.5), or the
 expected digest will show, that beginning and end belong to one file.
 """
 
@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +18,8 @@ from edgewise.digests import read_chunks
 from edgewise.errors import StorageError
 
 __all__ = ["Partial"]
+
+_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]{1,256}"')
 
 
 @dataclass(slots=True)
@@ -55,7 +58,7 @@ class Partial:
 
     def _take_over(self, sha256: str | None) -> None:
         note = _read_note(_note_of(self.path))
-        etag = note.get("etag", "") if note.get("url") == self.url else ""
+        etag = _strong(note.get("etag")) if note.get("url") == self.url else ""
         same_content = sha256 is not None and note.get("sha256") == sha256
         if not etag and not same_content:
             self.restart("", sha256)
@@ -71,7 +74,7 @@ class Partial:
         _note_of(self.path).unlink(missing_ok=True)
         self.file.seek(0)
         self.file.truncate()
-        self.size, self.etag, self.sha = 0, "" if etag.startswith("W/") else etag, hashlib.sha256()
+        self.size, self.etag, self.sha = 0, _strong(etag), hashlib.sha256()
         if self.etag or sha256:
             note = {"url": self.url, "etag": self.etag, "sha256": sha256}
             _note_of(self.path).write_text(json.dumps(note), encoding="utf-8")
@@ -106,7 +109,11 @@ def _note_of(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def _read_note(path: Path) -> dict[str, str]:
+def _strong(etag: object) -> str:
+    return etag if isinstance(etag, str) and _STRONG_ETAG.fullmatch(etag) else ""
+
+
+def _read_note(path: Path) -> dict[str, object]:
     with contextlib.suppress(OSError, ValueError):
         note = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(note, dict):

@@ -102,7 +102,7 @@ class UrllibTransport:
         url, headers = request.url, {"Accept-Encoding": "identity", "User-Agent": "edgewise", **request.headers}
         if request.start:
             headers["Range"] = f"bytes={request.start}-"
-        if urlsplit(url).scheme not in ("http", "https"):
+        if _origin(url)[0] not in ("http", "https"):
             raise InputError(f"{shown(url)} is not an http or https URL", url=shown(url))
         for _ in range(_REDIRECTS + 1):
             answer = self._get(url, headers, request.timeout)
@@ -110,8 +110,7 @@ class UrllibTransport:
             if answer.status not in _REDIRECTING or not location:
                 return _response(answer, url)
             answer.close()
-            target = urljoin(url, location)
-            _check_redirect(url, target)
+            target = _redirected(url, location)
             if _origin(target) != _origin(url):
                 headers = {name: value for name, value in headers.items() if name.lower() not in _SECRET}
             url = target
@@ -176,10 +175,14 @@ class FileTransport:
 
 @final
 class MemoryTransport:
-    """``files`` (URL -> content) without a network. ``requests`` has every call; faults are queued, one for each call."""
+    """``files`` (URL -> content) without a network. ``requests`` has every call; faults are queued, one for each call.
+
+    ``extra`` has headers for every file, in place of those that tell the truth.
+    """
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self.files = dict(files)
+        self.extra: dict[str, str] = {}
         self.requests: list[Request] = []
         self._cuts: list[int] = []
         self._statuses: list[int] = []
@@ -199,13 +202,11 @@ class MemoryTransport:
         data = self.files.get(request.url)
         if data is None:
             return _plain(404, request.url)
-        etag = f'"{hash(data):x}"'
+        etag = self.extra.get("ETag", f'"{hash(data):x}"')
         start = 0 if _other_version(request, etag) else request.start
         status, headers = _range_head(start, len(data))
-        headers["ETag"] = etag
-        return Response(
-            status, headers, self._pieces(request.url, data[start:] if status != 416 else b""), _nothing, request.url
-        )
+        body = self._pieces(request.url, data[start:])
+        return Response(status, {**headers, "ETag": etag, **self.extra}, body, _nothing, request.url)
 
     def _pieces(self, url: str, body: bytes) -> Iterator[bytes]:
         cut = self._cuts.pop(0) if self._cuts else len(body)
@@ -217,8 +218,10 @@ class MemoryTransport:
 
 def shown(url: str) -> str:
     """A URL as it may be printed: without credentials, query and fragment, which can be secrets."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    plain = url.partition("?")[0].partition("#")[0]
+    scheme, colon, rest = plain.rpartition("://")
+    place, slash, path = rest.partition("/")
+    return f"{scheme}{colon}{place.rpartition('@')[2]}{slash}{path}"
 
 
 def _plain(status: int, url: str) -> Response:
@@ -252,7 +255,7 @@ def _response(answer: urllib3.BaseHTTPResponse, url: str) -> Response:
 
 def _stream(answer: urllib3.BaseHTTPResponse, url: str) -> Iterator[bytes]:
     try:
-        # read1 hands over what is there; read would wait for a whole piece and lose it where the line is cut.
+        # read1 hands over what is there; read would wait for a whole piece, which a slow line takes long to fill.
         while piece := answer.read1(_PIECE, decode_content=False):
             yield piece
     except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -269,19 +272,28 @@ def _network_error(url: str, error: Exception) -> NetworkError:
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    """Scheme, host and port; empty for what is no URL."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return "", None, None
 
 
-def _check_redirect(before: str, after: str) -> None:
-    scheme = urlsplit(after).scheme
+def _redirected(before: str, location: str) -> str:
+    try:
+        after = urljoin(before, location)
+    except ValueError:
+        after = ""
+    scheme = _origin(after)[0]
     if scheme not in ("http", "https"):
-        raise PeerError(f"{shown(before)} redirects to {scheme or 'nowhere'}", url=shown(before))
-    if urlsplit(before).scheme == "https" and scheme == "http":
+        raise PeerError(f"{shown(before)} redirects to {scheme or 'what is no URL'}", url=shown(before))
+    if _origin(before)[0] == "https" and scheme == "http":
         raise PeerError(
             f"{shown(before)} redirects from https to http: {shown(after)}", remedy="Ask for the final address by https.",
             url=shown(before),
         )  # fmt: skip
+    return after
 
 
 def _proxy_for(scheme: str) -> str:

@@ -58,15 +58,24 @@ class HubServer:
         self._cuts: dict[str, list[int]] = {}
         self._listed_too: list[dict[str, Any]] = []
         self._repositories = {name: _Repository(dict(files), _commit_of(files)) for name, files in repositories.items()}
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.hub = self
-        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self._thread.start()
+        # Two of them: the hub and its content network are different origins.
+        self._servers = [_Server(("127.0.0.1", 0), _Handler) for _ in range(2)]
+        self._threads = [
+            Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True) for server in self._servers
+        ]
+        for server, thread in zip(self._servers, self._threads, strict=True):
+            server.hub = self
+            thread.start()
 
     @property
     def endpoint(self) -> str:
         """What takes the place of the hub's public address."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://127.0.0.1:{self._servers[0].server_address[1]}"
+
+    @property
+    def content_network(self) -> str:
+        """Where the bytes of LFS files are: another origin, which must never see the token."""
+        return f"http://127.0.0.1:{self._servers[1].server_address[1]}"
 
     def commit(self, repository: str) -> str:
         """The commit that every revision of ``repository`` means."""
@@ -89,9 +98,10 @@ class HubServer:
         return [request for request in self.requests if urlsplit(request.target).path.endswith(path)]
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        for server, thread in zip(self._servers, self._threads, strict=True):
+            server.shutdown()
+            thread.join()
+            server.server_close()
 
     def __enter__(self) -> "HubServer":
         return self
@@ -180,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         common = {"X-Repo-Commit": repository.commit, "Accept-Ranges": "bytes"}
         if hub.is_lfs(data):
-            target = f"/cdn/{quote(found['repo'], safe='')}/{quote(found['path'])}"
+            target = f"{hub.content_network}/cdn/{quote(found['repo'], safe='')}/{quote(found['path'])}"
             linked = {
                 "X-Linked-ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Linked-Size": str(len(data)),
                 "Location": target,
