@@ -137,7 +137,7 @@ def test_other_inputs_and_outputs_stay_in_their_place() -> None:
     nodes = [helper.make_node("Add", ["s", "x"], ["t"]), helper.make_node("Relu", ["x"], ["y"])]
     pair: list[int | str] = ["batch", 4]
     model = build(nodes, [("s", pair), ("x", pair)], [("y", pair), ("t", pair)], {})
-    fragment = dequantize(0.5, 0, "int8", "q", "r", shape=("batch", 4))
+    fragment = dequantize(0.5, 0, "int8", ("batch", 4), "q", "r")
     summary = describe(append(prepend(fragment, model, {"r": "x"}), softmax("y", "p", shape=pair)))
     assert [item.name for item in summary.inputs] == ["s", "q"]
     assert [item.name for item in summary.outputs] == ["p", "t"]
@@ -165,17 +165,17 @@ def test_equal_names_need_no_mapping_and_others_are_asked_for() -> None:
     pair: list[int | str] = ["batch", 4]
     nodes = [helper.make_node("Add", ["s", "x"], ["y"])]
     model = build(nodes, [("s", pair), ("x", pair)], [("y", pair)], {})
-    named = dequantize(0.5, 0, "int8", "q", "x", shape=("batch", 4))
+    named = dequantize(0.5, 0, "int8", ("batch", 4), "q", "x")
     got = run(prepend(named, model), np.ones((1, 4), np.float32), np.full((1, 4), 4, np.int8))
     np.testing.assert_array_equal(got[0], 3)
     with pytest.raises(InputError, match="not clear what feeds what"):
-        prepend(dequantize(0.5, 0, "int8", "q", "r", shape=("batch", 4)), model)
+        prepend(dequantize(0.5, 0, "int8", ("batch", 4), "q", "r"), model)
 
 
 @pytest.mark.parametrize("mapping", [{}, {"r": "nothing"}, {"nothing": "x"}])
 def test_a_mapping_that_names_what_is_not_there_is_refused(mapping: dict[str, str]) -> None:
     with pytest.raises(InputError, match="mapping"):
-        prepend(dequantize(0.5, 0, "int8", "q", "r", shape=("batch", 4)), dense([4, 3]), mapping)
+        prepend(dequantize(0.5, 0, "int8", ("batch", 4), "q", "r"), dense([4, 3]), mapping)
 
 
 def test_types_and_shapes_that_do_not_meet_are_named() -> None:

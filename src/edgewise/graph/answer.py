@@ -67,10 +67,9 @@ def dequantize(
     scale: float,
     zero_point: int,
     dtype: Literal["int8", "uint8"],
+    shape: Shape,
     input_name: str = "quantized",
     output_name: str = "real",
-    *,
-    shape: Shape,
 ) -> ModelProto:
     """Integers to float32: ``(q - zero_point) * scale``. In front of a float model, for callers with integers."""
     lowest, highest = (-128, 127) if dtype == "int8" else (0, 255)
