@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 .PHONY: demo test test-long bench lint format docs servers clean
 
-demo: $(VENV)/.ready
+demo: $(VENV)/.runs
 	$(BIN)/edgewise demo
 
 # Lint, types and layers first (seconds), then the tests, then once more what must work without any extra.
@@ -39,6 +39,11 @@ docs: $(VENV)/.ready
 # The programs that the registry tests talk to; where they cannot be installed those tests skip (and fail in CI).
 servers:
 	@bash scripts/install_servers.sh
+
+# What the demo needs: a quarter of what the tests need. An environment that is ready for the tests serves as well.
+$(VENV)/.runs: pyproject.toml
+	@test -e $(VENV)/.ready || bash scripts/make_venv.sh $(PYTHON) $(VENV) '.[pack,image]'
+	@touch $@
 
 $(VENV)/.ready: pyproject.toml
 	bash scripts/make_venv.sh $(PYTHON) $(VENV) '.[dev]'

@@ -11,8 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from edgewise.graph.edit import freeze_input
-from edgewise.graph.join import prepend
 
 import edgewise
 from benchmarks.bundles import SHARED
@@ -21,7 +19,9 @@ from edgewise.bundle.tensors import StateSpec
 from edgewise.clock import SystemClock
 from edgewise.compose.packing import PackRequest, pack
 from edgewise.graph.answer import dequantize
+from edgewise.graph.edit import freeze_input
 from edgewise.graph.inspect import read_model
+from edgewise.graph.join import prepend
 from edgewise.importing.imported import ImportedModel
 from edgewise.importing.onnx_file import import_onnx, onnx_from_bytes
 from edgewise.importing.tflite_file import import_tflite
@@ -86,7 +86,7 @@ def person_detection() -> list[Row]:
     with TemporaryDirectory() as folder:
         session, _ = packed(PackRequest("vww", "1.0.0", {"fp32": model}, "classification"), Path(folder))
         for name, pixels in images.items():
-            got = float(session.predict(pixels[None].astype(np.float32) / 255).output[1])
+            got = float(session.predict(pixels.astype(np.float32) / 255).output[1])
             worst = max(worst, abs(got - golden[name]["vww_person_probability"]))
         sample = np.zeros((1, 96, 96, 3), np.float32)
         return [
@@ -118,8 +118,8 @@ def voice_activity() -> Row:
     expected = np.load(VAD / "golden_probabilities.npy")
     frozen = freeze_input(read_model((VAD / "silero_vad.onnx").read_bytes()), "sr", np.array(16000, np.int64))
     model = onnx_from_bytes("silero_vad.onnx", frozen.SerializeToString())
-    state = next(spec for spec in model.inputs if spec.name == "state")
-    inputs = tuple(replace(spec, shape=(2, 1, 128)) if spec is state else spec for spec in model.inputs)
+    shapes = {"input": (1, 576), "state": (2, 1, 128)}
+    inputs = tuple(replace(spec, shape=shapes[spec.name]) for spec in model.inputs)
     request = PackRequest(
         "vad",
         "6.2.1",

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgewise.digits import model_bytes
 
 from edgewise.cli.main import COMMANDS, build_parser, main
 from edgewise.compose.demo import digits_data
+from edgewise.digits import model_bytes
 from edgewise.store.home import Home
 
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples" / "digits"

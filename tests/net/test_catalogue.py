@@ -164,3 +164,21 @@ def test_an_interrupted_set_goes_on_where_it_stopped(mirror: FileServer, copy: P
         get_set(NAME, cache=cache, transport=memory, base_url=mirror.url)
     get_set(NAME, cache=cache, transport=UrllibTransport(), base_url=mirror.url)
     assert all(not call.target.endswith(first.path) for call in mirror.calls)
+
+
+def test_what_the_folder_has_is_copied_and_the_rest_comes_from_the_origin(copy: Path, tmp_path: Path) -> None:
+    item, whole = find_set(NAME), content(copy / NAME)
+    for file in item.files:
+        if file.url:
+            (copy / NAME / file.path).unlink()
+    origin = MemoryTransport({file.url: whole[file.path] for file in item.files if file.url})
+    folder = get_set(NAME, cache=tmp_path / "cache", transport=origin, local=copy)
+    assert content(folder) == whole
+    assert [request.url for request in origin.requests] == [file.url for file in item.files if file.url]
+
+
+def test_a_built_in_set_is_always_there_whatever_the_folder_has(tmp_path: Path) -> None:
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / "digits.npz").write_bytes(b"of someone else")
+    folder = get_set("digits", cache=tmp_path / "cache", transport=MemoryTransport({}), local=tmp_path)
+    assert folder == tmp_path / "cache" / "digits"

@@ -89,7 +89,14 @@ def test_a_url_that_a_transport_cannot_serve_is_your_input(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "fields", [{"start": -1}, {"timeout": 0}, {"headers": {"A": "b\r\nC: d"}}, {"headers": {"A b": "c"}}]
+    "fields",
+    [
+        {"start": -1},
+        {"timeout": 0},
+        {"headers": {"A": "b\r\nC: d"}},
+        {"headers": {"A b": "c"}},
+        {"headers": {"A": "€"}},
+    ],
 )
 def test_a_request_cannot_be_malformed(fields: dict[str, object]) -> None:
     with pytest.raises(InputError):
@@ -159,7 +166,8 @@ def test_a_redirect_loop_ends_after_five() -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://[", "gopher:x", "http://h:99999999/"]
+    "location",
+    ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://[", "gopher:x", "http://h:99999999/", "http://a..b/"],
 )
 def test_a_redirect_leads_to_http_or_nowhere(location: str) -> None:
     with FileServer({}) as server:

@@ -12,6 +12,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from edgewise.digests import digest_of
+from edgewise.digits import model_bytes
 from edgewise.errors import ModelError, UnsupportedError
 from edgewise.runtime.engine import OpenOptions
 from edgewise.runtime.onnxruntime_engine import OnnxRuntimeEngine
@@ -131,3 +132,30 @@ def _unknown_operator() -> bytes:
     infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("NoSuchOperator", ["x"], ["y"])], "g", infos[:1], infos[1:])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+def test_weights_outside_the_model_come_from_the_given_files_and_from_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = np.arange(4096, dtype=np.float32)
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4096], data_location=TensorProto.EXTERNAL)
+    for key, value in (("location", "weights.bin"), ("length", str(weights.nbytes))):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, value
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4096]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "g", ends[:1], ends[1:], [tensor])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+    weights.tofile(tmp_path / "weights.bin")
+    monkeypatch.chdir(tmp_path)
+    zeros = {"x": np.zeros(4096, np.float32)}
+    given = OnnxRuntimeEngine().open({"model.onnx": model, "weights.bin": (weights * 2).tobytes()}, OpenOptions())
+    assert np.array_equal(given.run(zeros)["y"], weights * 2)
+    with pytest.raises(ModelError, match=r"model\.onnx"):
+        OnnxRuntimeEngine().open({"model.onnx": model}, OpenOptions()).run(zeros)
+
+
+def test_placement_is_that_of_the_graph_that_later_sessions_run(tmp_path: Path) -> None:
+    options = OpenOptions(cache=tmp_path / "cache", record_placement=True)
+    model = {"model.onnx": model_bytes("int8")}
+    first = OnnxRuntimeEngine().open(model, options).placement()
+    assert OnnxRuntimeEngine().open(model, options).placement().counts() == first.counts()

@@ -7,10 +7,11 @@ from pathlib import Path
 from edgewise.bundle.bundle import Bundle
 from edgewise.clock import SystemClock
 from edgewise.compose.choices import write_choice
+from edgewise.compose.receipts import believed_receipts
 from edgewise.measure.choice import Choice, choose
 from edgewise.measure.memory import peak_memory
 from edgewise.measure.metric import Metric
-from edgewise.measure.receipt import Receipt, parse_receipt
+from edgewise.measure.receipt import Receipt
 from edgewise.runtime.device import DeviceFacts
 from edgewise.runtime.requirements import Requirements
 from edgewise.store.home import Home
@@ -28,7 +29,7 @@ def choose_and_keep(
     verification: Verification | None,
 ) -> Choice:
     """Measure every candidate, choose, keep the choice. ``path`` is where the bundle lies, for measuring processes."""
-    receipts = [parse_receipt(item.statement) for item in verification.receipts if item.trusted] if verification else []
+    receipts = believed_receipts(bundle, verification)
     choice = choose(
         bundle,
         require,

@@ -12,12 +12,13 @@ from edgewise.bundle.bundle import Bundle
 from edgewise.clock import SystemClock
 from edgewise.compose.keys import default_signing_key, load_private
 from edgewise.compose.loading import open_verified
+from edgewise.compose.receipts import believed_receipts
 from edgewise.errors import EdgewiseError, RequirementError
 from edgewise.measure.choice import candidates_for
 from edgewise.measure.dataset import Dataset, read_dataset
 from edgewise.measure.evaluation import Evaluation, evaluate, to_receipt
 from edgewise.measure.memory import peak_memory
-from edgewise.measure.receipt import Receipt, parse_receipt
+from edgewise.measure.receipt import Receipt
 from edgewise.runtime.device import read_device
 from edgewise.runtime.opening import Candidate
 from edgewise.runtime.requirements import Requirements
@@ -51,7 +52,7 @@ def evaluate_path(options: Namespace, require: Requirements, progress: Callable[
     bundle, verification = open_verified(
         path, options.trust, home, unsafe_no_verification=options.unsafe_no_verification
     )
-    receipts = [parse_receipt(item.statement) for item in verification.receipts if item.trusted] if verification else []
+    receipts = believed_receipts(bundle, verification)
     data, device = read_dataset(options.data), read_device()
     rows: list[tuple[Evaluation, Receipt | None]] = []
     failed: list[tuple[Candidate, str]] = []
@@ -64,6 +65,7 @@ def evaluate_path(options: Namespace, require: Requirements, progress: Callable[
             failed.append((candidate, error.what))
             continue
         promised = [receipt for receipt in receipts if receipt.variant == candidate.variant]
+        promised.sort(key=lambda receipt: receipt.engine != candidate.engine)
         rows.append((replace(result, peak_rss=memory.peak), promised[0] if promised else None))
     if not rows:
         raise RequirementError(

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from edgewise.bundle.bundle import Bundle
-from edgewise.bundle.safetensors import parse_arrays
 from edgewise.bundle.statement import RECEIPT, parse_statement
 from edgewise.compose.loading import read_trust
+from edgewise.compose.receipts import fits
 from edgewise.errors import SignatureError
 from edgewise.measure.receipt import Receipt, parse_receipt
+from edgewise.runtime.golden_set import read_golden
 from edgewise.store.bundles import find_bundle, open_path
 from edgewise.store.home import Home
 from edgewise.trust.verification import verify_bundle
@@ -51,17 +52,13 @@ def make_report(ref: str, trust: Path | None, home: Home | None = None) -> Repor
         verification = verify_bundle(bundle, root)
         names = ", ".join(f"{root.name_of(key_id)} ({key_id[:12]})" for key_id in verification.signers)
         signature, trusted = f"trusted: released by {names}", True
-        receipts = tuple((parse_receipt(item.statement), item.trusted) for item in verification.receipts)
+        receipts = tuple(
+            (parse_receipt(item.statement), item.trusted and fits(bundle, item)) for item in verification.receipts
+        )
     except SignatureError as error:
         signature, trusted = f"NOT TRUSTED: {error.what}", False
         statements = [parse_statement(envelope.payload) for envelope in bundle.evidence().values()]
         receipts = tuple((parse_receipt(item), False) for item in statements if item.predicate_type == RECEIPT)
     layers = {layer.digest: layer.size for layer in (bundle.manifest.config, *bundle.manifest.layers)}
-    return Report(bundle, signature, trusted, receipts, _golden_count(bundle), sum(layers.values()))
-
-
-def _golden_count(bundle: Bundle) -> int:
-    if bundle.document.golden is None:
-        return 0
-    arrays = parse_arrays(bundle.read(bundle.document.golden.file), "the golden set", bundle.limits)
-    return next((len(array) for name, array in arrays.items() if name.startswith("in/")), 0)
+    golden = read_golden(bundle)
+    return Report(bundle, signature, trusted, receipts, golden.count if golden else 0, sum(layers.values()))

@@ -11,6 +11,7 @@ from edgewise.bundle.tensors import DTYPES, TensorSpec
 from edgewise.errors import MissingExtraError, ModelError, NotFoundError, UnsupportedError
 from edgewise.importing.folder import Folder
 from edgewise.importing.imported import ImportedModel, name_from
+from edgewise.runtime import telemetry
 
 __all__ = ["import_tflite"]
 
@@ -60,7 +61,8 @@ def _check_flatbuffer(data: bytes, name: str) -> None:
 
 def _interpreter(data: bytes, name: str) -> Any:
     try:
-        runtime = import_module("ai_edge_litert.interpreter")  # here, not above: LiteRT is the optional extra
+        with telemetry.withheld():
+            runtime = import_module("ai_edge_litert.interpreter")  # here, not above: LiteRT is the optional extra
     except ImportError:
         raise MissingExtraError(
             f"reading {name} needs ai_edge_litert", remedy="pip install 'edgewise[litert]'"

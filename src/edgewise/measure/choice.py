@@ -15,7 +15,7 @@ from edgewise.errors import EdgewiseError, RequirementError
 from edgewise.measure.latency import Latency, interleave
 from edgewise.measure.samples import sample_inputs
 from edgewise.runtime.device import DeviceFacts
-from edgewise.runtime.engine import Placement, find_engine, installed_engines
+from edgewise.runtime.engine import Array, Placement, find_engine, installed_engines
 from edgewise.runtime.opening import Candidate, open_candidate
 from edgewise.runtime.replay import require_replay
 from edgewise.runtime.requirements import Requirements
@@ -104,6 +104,7 @@ def choose(
     """
     trials: dict[Candidate, Trial] = {}
     sessions: dict[Candidate, Session] = {}
+    inputs = sample_inputs(bundle)
 
     def attempt(candidates: Iterable[Candidate]) -> None:
         for candidate in candidates:
@@ -112,7 +113,7 @@ def choose(
                 trials[candidate] = Trial(candidate, too_inaccurate[candidate.variant], bytes=size)
                 continue
             try:
-                session, placement = _prove(bundle, candidate, requirements, home, device)
+                session, placement = _prove(bundle, candidate, requirements, inputs, home, device)
             except EdgewiseError as error:
                 trials[candidate] = Trial(candidate, error.what, bytes=size)
                 continue
@@ -121,14 +122,14 @@ def choose(
 
     try:
         attempt(candidates_for(bundle, requirements))
-        _time(bundle, sessions, trials, clock)
+        _time(inputs, sessions, trials, clock)
         if device.cores > 1:
             slow = [trial for trial in trials.values() if trial.latency and trial.latency.p50_ms > _WORTH_THREADS_MS]
             attempt(
                 Candidate(t.candidate.variant, t.candidate.engine, t.candidate.provider, device.cores) for t in slow
             )
             if slow:
-                _time(bundle, sessions, trials, clock)
+                _time(inputs, sessions, trials, clock)
         for candidate, trial in list(trials.items()):
             if not trial.rejected:
                 trials[candidate] = _judge(trial, requirements, peak_memory)
@@ -139,24 +140,31 @@ def choose(
 
 
 def _prove(
-    bundle: Bundle, candidate: Candidate, requirements: Requirements, home: Home, device: DeviceFacts
+    bundle: Bundle,
+    candidate: Candidate,
+    requirements: Requirements,
+    inputs: dict[str, Array],
+    home: Home,
+    device: DeviceFacts,
 ) -> tuple[Session, Placement]:
     session = open_candidate(bundle, candidate, home=home, device=device, record_placement=True)
     try:
         placement = session.placement()
         requirements.check_placement(placement, candidate.variant)
         require_replay(bundle, session)
+        session.predict(inputs)
     except EdgewiseError:
         session.close()
         raise
     return session, placement
 
 
-def _time(bundle: Bundle, sessions: Mapping[Candidate, Session], trials: dict[Candidate, Trial], clock: Clock) -> None:
+def _time(
+    inputs: dict[str, Array], sessions: Mapping[Candidate, Session], trials: dict[Candidate, Trial], clock: Clock
+) -> None:
     untimed = {candidate: session for candidate, session in sessions.items() if trials[candidate].latency is None}
     if not untimed:
         return
-    inputs = sample_inputs(bundle)
     calls = {str(candidate): _call(session, inputs) for candidate, session in untimed.items()}
     timed = interleave(calls, clock=clock, max_seconds=_SECONDS_PER_CANDIDATE * len(calls))
     for candidate in untimed:

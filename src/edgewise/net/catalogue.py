@@ -94,14 +94,15 @@ def get_set(
     """The folder that has every file of set ``name``, each verified now.
 
     In this order: ``local/<name>`` where that folder is complete; ``cache/<name>``, to which what is missing or damaged is
-    fetched from ``base_url``/<name>/<path> (a mirror), or without one from the origin. progress is called with (bytes so far,
-    bytes in all) of what is fetched.
+    copied from ``local``, else fetched from ``base_url``/<name>/<path> (a mirror), or without one from the origin. A built-in
+    set is copied from the installation. progress is called with (bytes so far, bytes in all) of what is copied or fetched.
 
     Raises NotFoundError for an unknown name, and where files are to be had nowhere, with their names and what to do;
     DataError where a file in ``local`` is not what it should be; and what ``download`` raises.
     """
     item = find_set(name)
-    if local is not None and (local / name).is_dir() and _is_complete(item, local / name):
+    here = frozenset() if local is None or item.built_in else _verified(item, local / name)
+    if local is not None and len(here) == len(item.files):
         return local / name
     folder = cache / name
     wanted = [file for file in item.files if _digest_at(folder / file.path) != file.sha256]
@@ -109,27 +110,31 @@ def get_set(
         # Through the same door as everything else, so that it is verified too.
         base_url, transport = _BUILT_IN, FileTransport(Path(str(files("edgewise"))), _BUILT_IN)
     sources = {file.path: _source(item, file, base_url) for file in wanted}
-    if nowhere := [path for path, url in sources.items() if not url]:
+    if nowhere := [path for path, url in sources.items() if not url and path not in here]:
         raise _nowhere(item, nowhere, None if local is None else local / name)
     done, total = 0, sum(file.bytes for file in wanted)
     for file in wanted:
+        source, way = sources[file.path], transport
+        if local is not None and file.path in here:
+            there = (local / name / file.path).resolve()
+            source, way = f"file:///{quote(there.name)}", FileTransport(there.parent)
         download(
-            sources[file.path], folder / file.path, sha256=file.sha256, size=file.bytes, limit=file.bytes,
-            transport=transport, progress=_shifted(progress, done, total),
+            source, folder / file.path, sha256=file.sha256, size=file.bytes, limit=file.bytes, transport=way,
+            progress=_shifted(progress, done, total),
         )  # fmt: skip
         done += file.bytes
     return folder
 
 
-def _is_complete(item: DataSet, folder: Path) -> bool:
-    """Whether every file is there. Raises DataError where one is there and differs."""
+def _verified(item: DataSet, folder: Path) -> frozenset[str]:
+    """The paths of the files that are there. Raises DataError where one is there and differs."""
     found = {file: _digest_at(folder / file.path) for file in item.files}
     if wrong := [file.path for file, digest in found.items() if digest not in (None, file.sha256)]:
         raise DataError(
             f"{folder} has other content than {item.name} should have: {', '.join(wrong)}",
             remedy="Replace these files, or unset EDGEWISE_DATA to fetch the set.", files=wrong,
         )  # fmt: skip
-    return None not in found.values()
+    return frozenset(file.path for file, digest in found.items() if digest)
 
 
 def _source(item: DataSet, file: DataFile, base_url: str | None) -> str:

@@ -45,7 +45,7 @@ class Request:
         if self.start < 0 or self.timeout <= 0:
             raise InputError(f"a request cannot start at {self.start} or time out after {self.timeout} s")
         for name, value in self.headers.items():
-            if not name.isascii() or not name.replace("-", "").isalnum() or any(ord(c) < 32 for c in value):
+            if not name.isascii() or not name.replace("-", "").isalnum() or any(not " " <= c <= "~" for c in value):
                 raise InputError(f"{name!r} cannot be the name of a header, or its value is not one")
 
 
@@ -105,7 +105,12 @@ class UrllibTransport:
         if _origin(url)[0] not in ("http", "https"):
             raise InputError(f"{shown(url)} is not an http or https URL", url=shown(url))
         for _ in range(_REDIRECTS + 1):
-            answer = self._get(url, headers, request.timeout)
+            try:
+                answer = self._get(url, headers, request.timeout)
+            except InputError:
+                if url == request.url:
+                    raise
+                raise PeerError(f"{shown(request.url)} redirects to what is no URL", url=shown(request.url)) from None
             location = answer.headers.get("location")
             if answer.status not in _REDIRECTING or not location:
                 return _response(answer, url)

@@ -41,6 +41,9 @@ _COMPILE_CACHES: dict[str, dict[str, str]] = {
     "MIGraphXExecutionProvider": {"migraphx_model_cache_dir": "{cache}"},
     "OpenVINOExecutionProvider": {"cache_dir": "{cache}"},
 }
+# Weights outside of the model come from ``files``, verified, and from nowhere else: a path below a file cannot exist, while
+# without this setting onnxruntime would look in the current working directory.
+_NOWHERE = str(Path(__file__) / "nowhere")
 _CACHE_LIMIT = 512 << 20  # bytes; beyond it a second copy of the model costs more than it saves
 _BOUND_BYTES = 256 << 10  # bytes of input up to which copying into a bound buffer is cheaper than a plain call
 _BOUND_SHAPES = 4  # shapes for which buffers are kept
@@ -71,14 +74,13 @@ class OnnxRuntimeEngine:
         (path, model), *rest = files.items()
         cached = _OptimisedCopy(options.cache, model) if provider == CPU and options.cache and not rest else None
         try:
-            if cached is not None and (copy := cached.read()) is not None:
-                try:
-                    return OnnxRuntimeSession(_session(copy, [], provider, options, optimise=False), options)
-                except ModelError:
-                    cached.discard()  # made by another build of the same version: make it again
+            if cached is not None and (session := _from_copy(cached, options)) is not None:
+                return OnnxRuntimeSession(session, options)
             session = _session(model, rest, provider, options, optimise=True, keep=cached.draft if cached else None)
             if cached is not None:
                 cached.keep()
+                # Placement is recorded before the last fusions; the copy has them, and is what later sessions run.
+                session = (options.record_placement and _from_copy(cached, options)) or session
         except ModelError as error:
             raise ModelError(f"onnxruntime cannot open {path}: {error.what}", path=path) from None
         return OnnxRuntimeSession(session, options)
@@ -221,6 +223,18 @@ class _OptimisedCopy:
         self._model.unlink(missing_ok=True)
 
 
+def _from_copy(cached: "_OptimisedCopy", options: OpenOptions) -> Any:
+    """A session over the copy, None where there is none that opens."""
+    copy = cached.read()
+    if copy is None:
+        return None
+    try:
+        return _session(copy, [], CPU, options, optimise=False)
+    except ModelError:
+        cached.discard()  # made by another build of the same version: it is made again
+        return None
+
+
 def _session(
     model: bytes,
     rest: list[tuple[str, bytes]],
@@ -234,6 +248,7 @@ def _session(
     wanted.log_severity_level = 3  # errors only: warnings about a user's model are no news on stderr
     wanted.intra_op_num_threads = options.threads
     wanted.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    wanted.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
     levels = ort.GraphOptimizationLevel
     wanted.graph_optimization_level = levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
     if keep:

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 
 from edgewise.bundle.bundle import Bundle
-from edgewise.bundle.safetensors import parse_arrays
-from edgewise.bundle.tensors import TensorSpec
 from edgewise.errors import GoldenReplayError
 from edgewise.runtime.engine import Array
+from edgewise.runtime.golden_set import read_golden
 from edgewise.runtime.session import Session
 
 __all__ = ["Replay", "replay_golden", "require_replay"]
@@ -44,18 +43,14 @@ class Replay:
 
 
 def replay_golden(bundle: Bundle, session: Session) -> Replay | None:
-    """Run the golden inputs through ``session``; None where the bundle has no golden set for its variant."""
+    """Run the golden inputs through ``session``; None where the bundle has no golden set."""
     golden, variant = bundle.document.golden, session.variant.name
-    if golden is None:
+    recorded = read_golden(bundle)
+    if golden is None or recorded is None:
         return None
-    arrays = parse_arrays(bundle.read(golden.file), "the golden set", bundle.limits)
-    inputs = {name.removeprefix("in/"): array for name, array in arrays.items() if name.startswith("in/")}
-    prefix = f"out/{variant}/"
-    expected = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-    if not expected or not inputs:
-        return None
-    count = len(next(iter(inputs.values())))
-    rows = [_one(session, inputs, at) for at in range(count)]
+    expected = recorded.outputs[variant]
+    # One by one, as in use: a batch may take other kernels than a single input.
+    rows = [session.predict(recorded.sample(at)).outputs for at in range(recorded.count)]
     got = {name: np.concatenate([row[name] for row in rows]) for name in expected}
     worst, allowed = 0.0, golden.tolerance(variant)
     for name, want in expected.items():
@@ -66,7 +61,7 @@ def replay_golden(bundle: Bundle, session: Session) -> Replay | None:
     agreement = 1.0
     if decision in expected and session.origin.classifies and expected[decision].shape == got[decision].shape:
         agreement = float(np.mean(expected[decision].argmax(-1) == got[decision].argmax(-1)))
-    return Replay(variant, count, worst, allowed, agreement, golden.agreement)
+    return Replay(variant, recorded.count, worst, allowed, agreement, golden.agreement)
 
 
 def require_replay(bundle: Bundle, session: Session) -> Replay | None:
@@ -79,19 +74,6 @@ def require_replay(bundle: Bundle, session: Session) -> Replay | None:
     return replay
 
 
-def _one(session: Session, inputs: dict[str, Array], at: int) -> dict[str, Array]:
-    # One by one, as in use: a batch may take other kernels than a single input. An input without the batch axis is given whole.
-    specs: dict[str, TensorSpec] = {spec.name: spec for spec in session.document.inputs}
-    return dict(
-        session.predict(
-            {
-                name: array[at] if array.ndim > len(specs[name].shape) else array[at : at + 1]
-                for name, array in inputs.items()
-            }
-        ).outputs
-    )
-
-
 def _worst(want: Array, got: Array, absolute: float, relative: float) -> tuple[float, float]:
     """The largest difference, measured against what is allowed at its place, and that allowance."""
     if want.shape != got.shape:
@@ -101,6 +83,6 @@ def _worst(want: Array, got: Array, absolute: float, relative: float) -> tuple[f
     wanted = want.astype(np.float64)
     difference = np.abs(wanted - got.astype(np.float64))
     difference[~np.isfinite(difference)] = np.inf  # a NaN never passes
-    limit = absolute + relative * np.abs(wanted)
+    limit = absolute + relative * np.abs(np.nan_to_num(wanted, posinf=0.0, neginf=0.0))
     at = int(np.argmax(difference / limit)) if limit.all() else int(np.argmax(difference - limit))
     return float(difference.flat[at]), float(limit.flat[at])

@@ -1,0 +1,23 @@
+"""The receipts of a verified bundle that may be believed."""
+
+from edgewise.bundle.bundle import Bundle
+from edgewise.measure.receipt import Receipt, parse_receipt
+from edgewise.trust.verification import Evidence, Verification
+
+__all__ = ["believed_receipts", "fits"]
+
+
+def believed_receipts(bundle: Bundle, verification: Verification | None) -> list[Receipt]:
+    """Receipts that someone trusted vouches for, about exactly the files of the variant that they name."""
+    if verification is None:
+        return []
+    return [parse_receipt(item.statement) for item in verification.receipts if item.trusted and fits(bundle, item)]
+
+
+def fits(bundle: Bundle, evidence: Evidence) -> bool:
+    """Whether a receipt's subject is the variant that it names: one about another file says nothing about this one."""
+    named = evidence.statement.predicate.get("variant")
+    return any(
+        variant.name == named and set(evidence.statement.subject) == {file.digest for file in variant.files}
+        for variant in bundle.document.variants
+    )

@@ -1,0 +1,104 @@
+"""The golden set: well-formed or refused, and a replay that notices."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgewise.bundle.build import build_bundle
+from edgewise.bundle.bundle import Bundle
+from edgewise.bundle.safetensors import dump_arrays, parse_arrays
+from edgewise.digests import digest_of
+from edgewise.errors import GoldenReplayError, HostileBundleError
+from edgewise.runtime.device import read_device
+from edgewise.runtime.engine import Array
+from edgewise.runtime.golden_set import read_golden
+from edgewise.runtime.opening import Candidate, open_candidate
+from edgewise.runtime.replay import replay_golden, require_replay
+from edgewise.runtime.session import Session
+from edgewise.store.bundles import open_path
+from edgewise.store.home import Home
+
+FP32 = Candidate("fp32", "onnxruntime", "CPUExecutionProvider")
+
+
+def arrays_of(bundle: Bundle) -> dict[str, Array]:
+    assert bundle.document.golden is not None
+    return dict(parse_arrays(bundle.read(bundle.document.golden.file), "golden"))
+
+
+def with_golden(bundle: Bundle, arrays: dict[str, Array]) -> Bundle:
+    golden = bundle.document.golden
+    assert golden is not None
+    data = dump_arrays(arrays)
+    file = replace(golden.file, digest=digest_of(data), size=len(data))
+    document = replace(bundle.document, golden=replace(golden, file=file))
+    return build_bundle(document, [*(bundle.read(f) for v in bundle.document.variants for f in v.files), data])
+
+
+@pytest.fixture
+def bundle(digits_bundle: Path) -> Bundle:
+    return open_path(digits_bundle)
+
+
+def opened(bundle: Bundle, tmp_path: Path) -> Session:
+    return open_candidate(bundle, FP32, home=Home(tmp_path), device=read_device())
+
+
+def test_a_sound_set_passes_with_its_numbers(bundle: Bundle, tmp_path: Path) -> None:
+    replay = require_replay(bundle, opened(bundle, tmp_path))
+    assert replay is not None
+    assert replay.samples == 32
+    assert replay.worst <= 1e-6
+    assert replay.agreement == 1.0
+
+
+@pytest.mark.parametrize("change", ["value", "nan", "shape"])
+def test_one_changed_output_is_noticed(bundle: Bundle, tmp_path: Path, change: str) -> None:
+    arrays = arrays_of(bundle)
+    outputs = arrays["out/fp32/probabilities"].copy()
+    if change == "value":
+        outputs[5, 3] += 0.01
+    elif change == "nan":
+        outputs[5, 3] = np.nan
+    else:
+        outputs = outputs[:, :9].copy()
+    spoilt = with_golden(bundle, arrays | {"out/fp32/probabilities": outputs})
+    with pytest.raises(GoldenReplayError, match="fails its golden replay"):
+        require_replay(spoilt, opened(spoilt, tmp_path))
+
+
+def test_decisions_count_as_well_as_values(bundle: Bundle, tmp_path: Path) -> None:
+    golden = bundle.document.golden
+    assert golden is not None
+    arrays = arrays_of(bundle)
+    arrays["out/fp32/probabilities"] = np.roll(arrays["out/fp32/probabilities"], 1, axis=1)
+    spoilt = with_golden(bundle, arrays)
+    loose = replace(spoilt.document, golden=replace(spoilt.document.golden, absolute_by_variant={"fp32": 2.0}))  # type: ignore[type-var]
+    files = [spoilt.read(file) for file in spoilt.document.all_files()]
+    wide = build_bundle(loose, files)
+    replay = replay_golden(wide, opened(wide, tmp_path))
+    assert replay is not None
+    assert replay.worst <= replay.allowed
+    assert replay.agreement == 0.0
+    assert not replay.passed
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"in/image": None}, "lacks in/image"),
+        ({"out/int8/probabilities": None}, "lacks out/int8"),
+        ({"in/other": np.zeros((32, 3), np.float32)}, "'in/other'"),
+        ({"out/fp32/other": np.zeros((32, 3), np.float32)}, "'out/fp32/other'"),
+        ({"note": np.zeros(1, np.float32)}, "'note'"),
+        ({"in/image": np.zeros((0, 8, 8, 1), np.uint8)}, "rows"),
+    ],
+)
+def test_a_set_that_does_not_fit_the_interface_is_refused(
+    bundle: Bundle, change: dict[str, Array | None], words: str
+) -> None:
+    arrays = {name: array for name, array in (arrays_of(bundle) | change).items() if array is not None}
+    with pytest.raises(HostileBundleError, match=words):
+        read_golden(with_golden(bundle, arrays))
