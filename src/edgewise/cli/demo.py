@@ -3,10 +3,13 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgewise.cli.output import add_json, heading, print_json, table, unit_bytes, unit_ms
 from edgewise.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from edgewise.compose.demo import DemoResult  # extra: pack
 
 __all__ = ["register", "run"]
 
@@ -31,24 +34,15 @@ def run(options: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"the demo needs {error.name}", remedy="pip install 'edgewise[pack]'") from None
     result = run_demo(options.output, lambda step: print(f"- {step}", file=sys.stderr, flush=True))
-    session, packed = result.session, result.packed
-    fresh = result.measured
     if options.json:
-        print_json(
-            {
-                "bundle": str(result.path),
-                "verified": result.verified.to_json(),
-                "chosen": session.origin.variant,
-                "engine": session.origin.engine,
-                "provider": session.origin.provider,
-                "reason": session.origin.reason,
-                "accuracy": fresh.to_json(),
-                "latency": result.ours.to_json(),
-                "bareLatency": result.bare.to_json(),
-                "evaluations": [item.to_json() for item in packed.evaluations],
-            }
-        )
-        return 0 if result.verified.passed else 4
+        print_json(result.to_json())
+    else:
+        _print(result)
+    return 0 if result.verified.passed else 4
+
+
+def _print(result: "DemoResult") -> None:
+    session, packed, fresh = result.session, result.packed, result.measured
     heading("Packed")
     table(
         [
@@ -85,4 +79,3 @@ def run(options: argparse.Namespace) -> int:
         ]
     )
     print("\nNext: edgewise run digits examples/digits/*.png      edgewise inspect digits      edgewise doctor")
-    return 0 if result.verified.passed else 4

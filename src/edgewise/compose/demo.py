@@ -6,6 +6,7 @@ Nothing here is particular to the demo: it calls what `pack`, `verify`, `load` a
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -49,7 +50,15 @@ class DemoResult:
     measured: Metric
     ours: Latency
     bare: Latency
-    key_name: str
+
+    def to_json(self) -> dict[str, Any]:
+        origin = self.session.origin
+        return {
+            "bundle": str(self.path), "verified": self.verified.to_json(), "chosen": origin.variant,
+            "engine": origin.engine, "provider": origin.provider, "reason": origin.reason,
+            "accuracy": self.measured.to_json(), "latency": self.ours.to_json(), "bareLatency": self.bare.to_json(),
+            "evaluations": [item.to_json() for item in self.packed.evaluations],
+        }  # fmt: skip
 
 
 def digits_models() -> dict[str, ImportedModel]:
@@ -95,7 +104,7 @@ def run_demo(output: Path, report: Callable[[str], None], clock: Clock | None = 
     measured = accuracy(predict_all(session, held_out.x), held_out.y)
     report("timing it beside onnxruntime alone")
     ours, bare = _compare(packed.bundle, session, held_out.x[:1], clock)
-    return DemoResult(output, packed, verified, session, measured, ours, bare, "me")
+    return DemoResult(output, packed, verified, session, measured, ours, bare)
 
 
 def _compare(bundle: Bundle, session: Session, image: Array, clock: Clock) -> tuple[Latency, Latency]:
