@@ -13,7 +13,7 @@ demo: $(VENV)/.runs
 test: $(VENV)/.ready .venv-bare/.ready servers
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -m "not long"
-	EDGEWISE_BARE=1 .venv-bare/bin/python -m pytest -m bare -q
+	EDGEWISE_BARE=1 .venv-bare/bin/python -m pytest -m bare -q $$(grep -rl --include='test_*.py' 'mark\.bare' tests)
 
 test-long: $(VENV)/.ready servers
 	$(BIN)/python -m pytest -m long

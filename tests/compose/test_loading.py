@@ -77,7 +77,7 @@ def test_the_second_load_measures_nothing(digits_bundle: Path, trusting_home: Ho
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("change", ["engine", "damage", "device"])
+@pytest.mark.parametrize("change", ["engine", "provider", "damage", "device"])
 def test_a_choice_is_made_again_when_engine_or_device_changed_or_the_file_is_damaged(
     change: str, digits_bundle: Path, trusting_home: Home
 ) -> None:
@@ -86,6 +86,8 @@ def test_a_choice_is_made_again_when_engine_or_device_changed_or_the_file_is_dam
     kept = json.loads(path.read_text())
     if change == "engine":
         path.write_text(json.dumps({**kept, "engines": {"onnxruntime": "0.1"}}))
+    elif change == "provider":
+        path.write_text(json.dumps({**kept, "providers": {"onnxruntime/NPUExecutionProvider": ["npu: X"]}}))
     elif change == "damage":
         path.write_text("{")
     else:
@@ -93,6 +95,7 @@ def test_a_choice_is_made_again_when_engine_or_device_changed_or_the_file_is_dam
     edgewise.load(digits_bundle).close()
     again = json.loads(path.read_text())
     assert again["engines"]["onnxruntime"] != "0.1"
+    assert "onnxruntime/CPUExecutionProvider" in again["providers"]
     assert {trial["variant"] for trial in again["trials"]} == {"fp32", "int8"}
     assert all(trial["latency"]["p50Ms"] > 0 for trial in again["trials"] if not trial["rejected"])
 

@@ -7,7 +7,6 @@ from typing import Any
 from edgewise.cli.options import add_trust
 from edgewise.cli.output import add_json, print_json
 from edgewise.compose.loading import open_verified
-from edgewise.errors import MissingExtraError
 from edgewise.store.bundles import find_bundle
 from edgewise.store.home import Home
 
@@ -29,16 +28,18 @@ def register(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    try:
-        from edgewise.importing.ort_package import export_ort_package  # noqa: PLC0415  (extra: pack)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"exporting needs {error.name}", remedy="pip install 'edgewise[pack]'") from None
+    # Deferred: it imports onnxruntime, which `--help` does not need.
+    from edgewise.importing.ort_package import export_ort_package  # noqa: PLC0415
+
     home = Home.default()
     path = find_bundle(options.bundle, home)
     bundle, _ = open_verified(path, options.trust, home, unsafe_no_verification=options.unsafe_no_verification)
-    names = export_ort_package(bundle, options.output)
+    left_out = export_ort_package(bundle, options.output)
+    written = [variant.name for variant in bundle.document.variants if variant.name not in left_out]
     if options.json:
-        print_json({"ref": bundle.ref, "path": str(options.output), "variants": list(names)})
-    else:
-        print(f"{options.output}: {', '.join(names)}")
+        print_json({"ref": bundle.ref, "path": str(options.output), "variants": written, "leftOut": left_out})
+        return 0
+    print(f"{options.output}: {', '.join(written)}")
+    if left_out:
+        print(f"note: left out, since they are no ONNX: {', '.join(left_out)}")
     return 0

@@ -2,12 +2,13 @@
 
 import argparse
 import os
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgewise.cli.output import Progress, add_json, print_json
-from edgewise.errors import MissingExtraError
+from edgewise.cli.output import Progress, add_json, print_json, unit_bytes
+from edgewise.importing.hub_download import fetch_hub
+from edgewise.importing.hub_listing import DEFAULT_PATTERNS
+from edgewise.net.transport import UrllibTransport
 
 __all__ = ["register", "run"]
 
@@ -23,35 +24,30 @@ def register(commands: Any) -> None:
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="FOLDER")
     parser.add_argument("--revision", default="main", help="branch, tag or commit (default main)")
     parser.add_argument(
-        "--only", action="append", default=[], metavar="PATTERN", help="fetch only these files, for instance 'onnx/*'"
+        "--only", action="append", default=[], metavar="PATTERN", help="fetch only these files, for instance 'onnx/*'; without it, what `edgewise pack` reads"
     )
     add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    try:
-        # Deferred: the importers need the extra "pack".
-        from edgewise.importing.hub_download import fetch_hub  # noqa: PLC0415
-        from edgewise.net.transport import UrllibTransport  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"importing needs {error.name}", remedy="pip install 'edgewise[pack]'") from None
     progress = Progress()
     try:
-        folder = fetch_hub(
+        fetched = fetch_hub(
             options.repository,
             revision=options.revision,
-            endpoint=os.environ.get("HF_ENDPOINT", ""),
             target=options.output,
             transport=UrllibTransport(),
-            only=tuple(options.only),
+            only=tuple(options.only) or DEFAULT_PATTERNS,
             token=os.environ.get("HF_TOKEN"),
-            progress=partial(progress, f"fetch {options.repository}"),
+            progress=lambda path, done, total: progress(f"fetch {options.repository}", done, total),
         )
     finally:
         progress.close()
     if options.json:
-        print_json({"repository": options.repository, "folder": str(folder)})
-    else:
-        print(f"{folder}\nnext: edgewise pack {folder} --name NAME --version 1.0.0 -o NAME.bundle")
+        value = {"repository": fetched.repository, "commit": fetched.commit, "folder": str(fetched.folder)}
+        print_json({**value, "files": list(fetched.files), "bytes": fetched.size})
+        return 0
+    print(f"{fetched.folder}: {len(fetched.files)} files, {unit_bytes(fetched.size)}, commit {fetched.commit[:12]}")
+    print(f"next: edgewise pack {fetched.folder} --name NAME --version 1.0.0 -o NAME.bundle")
     return 0

@@ -1,7 +1,8 @@
 """Choices that were made on this device, kept as small files: reading one costs a load next to nothing."""
 
+import re
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.strict_json import dump_json, parse_object
 from edgewise.errors import EdgewiseError
 from edgewise.runtime.device import DeviceFacts
-from edgewise.runtime.engine import ENGINES, installed_engines
+from edgewise.runtime.engine import ENGINES, find_engine, installed_engines
 from edgewise.runtime.opening import Candidate
 from edgewise.runtime.requirements import Requirements
 from edgewise.store.files import read_bounded, write_bytes
@@ -26,9 +27,11 @@ def read_choice(bundle: Bundle, require: Requirements, home: Home, device: Devic
     path = choice_path(bundle, require, home, device)
     try:
         kept = parse_object(read_bounded(path, _LIMIT, "a kept choice"), "a kept choice")
-        if kept.get("engines") != engine_versions() or kept.get("form") != _FORM:
-            return None
         chosen = kept["chosen"]
+        if kept.get("form") != _FORM or kept.get("engines") != engine_versions():
+            return None
+        if kept.get("providers") != engine_providers(chosen["engine"]):
+            return None  # a device was added or taken away
         candidate = Candidate(chosen["variant"], chosen["engine"], chosen["provider"], chosen["threads"])
         bundle.variant(candidate.variant)
         return candidate, str(kept["reason"])
@@ -47,8 +50,9 @@ def write_choice(
 ) -> None:
     """Keep a choice with everything that was measured for it."""
     value = {
-        "form": _FORM, "ref": bundle.ref, "engines": engine_versions(), "device": device.to_json(), "require": require.to_json(),
-        "chosen": chosen.to_json(), "reason": reason, "trials": trials,
+        "form": _FORM, "ref": bundle.ref, "engines": engine_versions(), "providers": engine_providers(chosen.engine),
+        "device": device.to_json(), "require": require.to_json(), "chosen": chosen.to_json(), "reason": reason,
+        "trials": trials,
     }  # fmt: skip
     write_bytes(choice_path(bundle, require, home, device), dump_json(value))
 
@@ -61,13 +65,28 @@ def choice_path(bundle: Bundle, require: Requirements, home: Home, device: Devic
 
 def engine_versions() -> dict[str, str]:
     """Engine -> version of its package, without importing it."""
-    return {name: _version(ENGINES[name].distributions) for name in installed_engines()}
+    return {name: _version(ENGINES[name].module) for name in installed_engines()}
 
 
-def _version(distributions: tuple[str, ...]) -> str:
-    for name in distributions:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return "unknown"
+def engine_providers(chosen: str) -> dict[str, list[str]]:
+    """Engine and provider -> devices, for the chosen engine and for onnxruntime; another engine is not imported for it."""
+    names = {chosen, "onnxruntime"} & set(installed_engines())
+    return {
+        f"{name}/{provider.name}": list(provider.devices)
+        for name in sorted(names)
+        for provider in find_engine(name).providers()
+    }
+
+
+def _version(module: str) -> str:
+    """The version in the name of the ``.dist-info`` folder beside ``module``, or when its files were written.
+
+    importlib.metadata would say it too, but importing that takes longer than everything else that a load does.
+    """
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        return "unknown"
+    package = Path(spec.origin).parent
+    wheels = re.compile(re.escape(module) + r"[a-z_]*-[^-]+\.dist-info", re.IGNORECASE)
+    found = sorted(entry.name for entry in package.parent.iterdir() if wheels.fullmatch(entry.name))
+    return ", ".join(found) or f"of {int(package.stat().st_mtime)}"
