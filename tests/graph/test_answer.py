@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onnx import ModelProto
 
 from edgewise.errors import InputError
-from edgewise.graph.answer import dequantize, sigmoid, softmax, temperature, top_k, transpose
+from edgewise.graph.answer import dequantize, labels, sigmoid, softmax, temperature, top_k, transpose
 
 
 def run(model: ModelProto, x: np.ndarray) -> list[np.ndarray]:
@@ -35,6 +35,15 @@ def test_softmax_with_and_without_a_temperature() -> None:
 def test_names_are_the_callers() -> None:
     model = softmax("scores", "p", shape=("batch", 7))
     assert (model.graph.input[0].name, model.graph.output[0].name) == ("scores", "p")
+
+
+def test_labels_name_the_highest_score_and_keep_the_scores() -> None:
+    names = ["à", "b", "c", "d", "e", "f", "g"]
+    scores, label = run(labels(names, "logits"), LOGITS)
+    np.testing.assert_array_equal(scores, LOGITS)
+    assert label.tolist() == [names[at] for at in LOGITS.argmax(1)]
+    with pytest.raises(InputError, match="2 names for 7 classes"):
+        labels(["a", "b"], shape=("batch", 7))
 
 
 def test_sigmoid() -> None:

@@ -8,7 +8,7 @@ import pytest
 from onnx import ModelProto
 
 from edgewise.errors import InputError
-from edgewise.graph.boxes import detections
+from edgewise.graph.boxes import detection_table, detections
 
 Found = tuple[int, int, float, list[float]]  # image, class, score, box
 
@@ -92,6 +92,29 @@ def test_nothing_above_the_threshold_gives_empty_arrays() -> None:
     assert [array.shape for array in got] == [(0, 4), (0,), (0,), (0,)]
 
 
+@pytest.mark.parametrize("keep", [4, 200])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_table_holds_the_best_of_each_image_and_ends_in_padding(seed: int, keep: int) -> None:
+    boxes, scores = example(seed)
+    model = detection_table(classes=3, keep=keep, score_threshold=0.6, iou_threshold=0.4)
+    (table,) = run(model, boxes, scores)
+    assert table.shape == (2, keep, 6)
+    found = reference(corners(boxes), scores, 0.6, 0.4)
+    for image in range(2):
+        mine = sorted((one for one in found if one[0] == image), key=lambda one: -one[2])[:keep]
+        rows = table[image][: len(mine)]
+        np.testing.assert_allclose(rows[:, :4], [one[3] for one in mine], rtol=1e-4)
+        np.testing.assert_allclose(rows[:, 4], [one[2] for one in mine], rtol=1e-6)
+        assert rows[:, 5].tolist() == [one[1] for one in mine]
+        assert (table[image][len(mine) :] == [0, 0, 0, 0, 0, -1]).all()
+
+
+def test_a_table_of_nothing_is_all_padding() -> None:
+    boxes, scores = example()
+    (table,) = run(detection_table(classes=3, keep=7, score_threshold=1.0), boxes, scores)
+    assert (table == [0, 0, 0, 0, 0, -1]).all()
+
+
 def test_a_prefix_keeps_two_heads_apart() -> None:
     names = [value.name for value in detections(classes=1, prefix="face_").graph.output]
     assert names == ["face_boxes", "face_scores", "face_classes", "face_images"]
@@ -110,5 +133,6 @@ def test_a_prefix_keeps_two_heads_apart() -> None:
     ],
 )
 def test_what_cannot_be_is_refused_when_built(options: dict[str, Any]) -> None:
-    with pytest.raises(InputError):
-        detections(classes=2, **options)
+    for build in (detections, detection_table):
+        with pytest.raises(InputError):
+            build(classes=2, **options)

@@ -125,5 +125,5 @@ def test_pickled_arrays_and_what_is_no_npz_are_refused(shared_data: Path, tmp_pa
     np.savez(tmp_path / "r.npz", **{"in/input_1": np.array([{"a": 1}], object)})
     (tmp_path / "s.npz").write_bytes(b"no zip")
     for name in ("r.npz", "s.npz"):
-        with pytest.raises(DataError, match=r"no \.npz"):
+        with pytest.raises(DataError, match=r"no \.npz|objects never"):
             check_against(model, tmp_path / name)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from edgewise.bundle.tensors import TensorSpec
+from edgewise.digits import model_bytes
 from edgewise.errors import MismatchError
 from edgewise.importing.fidelity import compare_variants, seeded_inputs
 from edgewise.importing.imported import ImportedModel
-from edgewise.importing.onnx_file import import_onnx
+from edgewise.importing.onnx_file import import_onnx, onnx_from_bytes
 
 onnx = pytest.importorskip("onnx", reason="needs the extra pack")
 helper, numpy_helper, TensorProto = onnx.helper, onnx.numpy_helper, onnx.TensorProto
@@ -91,3 +92,13 @@ def test_seeded_inputs_are_repeatable_consistent_and_mean_what_text_models_expec
     again = seeded_inputs(specs, seed=1, vocabulary=10)
     assert all(np.array_equal(feeds[name], again[name]) for name in feeds)
     assert not np.array_equal(feeds["input_ids"], seeded_inputs(specs, seed=2, vocabulary=10)["input_ids"])
+
+
+def test_a_static_quantization_is_judged_within_the_range_it_was_made_for(tmp_path: Path) -> None:
+    """Outside of its range it clips, as it should; the same file with its range stated wrongly is still refused."""
+    digits = {name: onnx_from_bytes(f"{name}.onnx", model_bytes(name)) for name in ("fp32", "int8")}
+    ((_, compared),) = compare_variants(digits["fp32"], [digits["int8"]])
+    assert compared.cosine > 0.99
+    wide = [replace(spec, range=(-1.0, 1.0)) for spec in digits["fp32"].inputs]
+    with pytest.raises(MismatchError):
+        compare_variants(replace(digits["fp32"], inputs=tuple(wide)), [digits["int8"]])

@@ -39,7 +39,9 @@ def open_graph(
         (VARIANT,), labels=("a", "b", "c"),
     )  # fmt: skip
     opened = OnnxRuntimeEngine().open({"model.onnx": model.SerializeToString()}, OpenOptions())
-    return Session(made, VARIANT, opened, Origin("fp32", "onnxruntime", "CPU", made.outputs[0].name, True, made.labels))
+    return Session(
+        made, VARIANT, opened, Origin("fp32", "onnxruntime", "CPU", made.outputs[0].name, made.task, made.labels)
+    )
 
 
 @pytest.fixture

@@ -24,8 +24,9 @@ def register(commands: Any) -> None:
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="FOLDER")
     parser.add_argument("--revision", default="main", help="branch, tag or commit (default main)")
     parser.add_argument(
-        "--only", action="append", default=[], metavar="PATTERN", help="fetch only these files, for instance 'onnx/*'; without it, what `edgewise pack` reads"
-    )
+        "--only", action="append", default=[], metavar="PATTERN",
+        help="fetch only these files, for instance 'onnx/*' (default: what `edgewise pack` reads)",
+    )  # fmt: skip
     add_json(parser)
     parser.set_defaults(run=run)
 

@@ -42,6 +42,29 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="INPUT=VALUE", help="make an input a constant of the graph"
     )
+    parser.add_argument(
+        "--before", default="", metavar="FRAGMENT", help="preprocessing to join in front, as KIND:KEY=VALUE,... (see "
+        "docs/preprocessing.md), for instance image:size=224x224,scale=0.00392",
+    )  # fmt: skip
+    parser.add_argument(
+        "--after", action="append", default=[], metavar="FRAGMENT",
+        help="what to join behind, for instance softmax, top-k:k=5, labels, boxes:boxes=NAME,scores=NAME; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        metavar="NPZ",
+        help="in/INPUT and out/OUTPUT arrays that each model must reproduce as it arrives",
+    )
+    parser.add_argument(
+        "--tolerance", type=float, default=1e-4, metavar="ABS", help="largest difference to the reference (default 1e-4); a model "
+        "of a lower precision than fp32 may differ more and is judged by its cosine",
+    )  # fmt: skip
+    parser.add_argument(
+        "--allow-unfaithful",
+        action="store_true",
+        help="pack variants whose answers point elsewhere than the first one's",
+    )
     parser.add_argument("--range", default="", metavar="LOW,HIGH", help="values that the first input may have")
     parser.add_argument("--description", default="", help="one sentence for people")
     parser.add_argument("--licence", default="", help="SPDX identifier of the model's licence")

@@ -49,26 +49,41 @@ def run(options: argparse.Namespace) -> int:
         if options.json:
             print_json([{"input": str(path), **answer.to_json(), "ms": taken} for path, answer, taken in results])
             return 0
-        if session.origin.classifies:
+        origin = session.origin
+        if origin.task == "classification":
             answers = [
-                (path.name, answer.label, _score(answer), answer.variant, unit_ms(taken))
+                (path.name, _listed(answer.label), _listed(answer.score), answer.variant, unit_ms(taken))
                 for path, answer, taken in results
             ]
             table(answers, ("input", "answer", "score", "variant", "took"))
         else:
-            rows = [(path.name, _values(answer), answer.variant, unit_ms(taken)) for path, answer, taken in results]
-            table(rows, ("input", session.origin.decision, "variant", "took"))
-        origin = session.origin
+            show = {"multilabel": _labels, "detection": _objects}.get(origin.task, _values)
+            rows = [(path.name, show(answer), answer.variant, unit_ms(taken)) for path, answer, taken in results]
+            table(rows, ("input", origin.decision, "variant", "took"))
         print(f"answered on this {origin.tier} by {origin.engine} ({origin.provider}): {origin.reason}")
     return 0
 
 
-def _score(answer: Answer) -> str:
-    return (
-        f"{answer.score:.3f}"
-        if isinstance(answer.score, float)
-        else ", ".join(f"{score:.3f}" for score in answer.score)
-    )
+def _listed(value: Any) -> str:
+    """One value, or one for each of a batch."""
+    if isinstance(value, list):
+        return ", ".join(map(_listed, value))
+    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _labels(answer: Answer) -> str:
+    found = answer.labels
+    batch = found if found and isinstance(found[0], list) else [found]
+    return "; ".join(", ".join(one) or "none" for one in batch)
+
+
+def _objects(answer: Answer) -> str:
+    found = answer.detections
+    batch = found if found and isinstance(found[0], list) else [found]
+    lines = [
+        f"{item.label} {item.score:.2f} at {', '.join(f'{at:.4g}' for at in item.box)}" for one in batch for item in one
+    ]
+    return "\n".join(lines) or "nothing found"
 
 
 def _values(answer: Answer) -> str:

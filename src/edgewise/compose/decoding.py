@@ -61,7 +61,7 @@ def _image(path: Path, spec: TensorSpec) -> Array:
     if len(spec.shape) != 4 or last not in (1, 3) or spec.dtype != "uint8":
         raise DataError(
             f"the model takes {spec}, not images (N, height, width, 1 or 3) of uint8",
-            remedy="Pack it with its preprocessing in the graph (`edgewise pack --image ...`), or pass an .npy of the right form.",
+            remedy="Pack it with its preprocessing in the graph (`edgewise pack --before image:...`), or pass an .npy.",
         )
     return read_image(path, channels=int(last))
 

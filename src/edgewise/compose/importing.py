@@ -21,17 +21,18 @@ class Imported:
     notes: tuple[str, ...] = ()
 
 
-def import_models(sources: Sequence[str]) -> Imported:
+def import_models(sources: Sequence[str], *, allow_unfaithful: bool = False) -> Imported:
     """Import each of ``sources``: ``PATH`` or ``VARIANT=PATH``.
 
     A path is an ONNX or TFLite file, a Hugging Face repository folder, or an ``.ortpackage`` folder. Without a name a variant
-    is called by its precision. Raises what the importers raise, and InputError where two variants get one name.
+    is called by its precision. allow_unfaithful: take smaller variants of a repository that differ from its fp32 one. Raises
+    what the importers raise, and InputError where two variants get one name.
     """
     models: dict[str, ImportedModel] = {}
     parts: list[Imported] = []
     for source in sources:
         named, _, text = source.rpartition("=")
-        part = _import_one(Path(text))
+        part = _import_one(Path(text), allow_unfaithful)
         parts.append(part)
         for name, model in part.models.items():
             variant = name_from(named) if named and len(part.models) == 1 else name
@@ -50,12 +51,12 @@ def import_models(sources: Sequence[str]) -> Imported:
     )
 
 
-def _import_one(path: Path) -> Imported:
+def _import_one(path: Path, allow_unfaithful: bool) -> Imported:
     if not path.exists():
         raise NotFoundError(f"there is no model at {path}", path=str(path))
     try:
         if path.is_dir():
-            return _import_folder(path)
+            return _import_folder(path, allow_unfaithful)
         if path.suffix.lower() == ".tflite":
             from edgewise.importing.tflite_file import import_tflite  # noqa: PLC0415  (extra: litert)
 
@@ -69,7 +70,7 @@ def _import_one(path: Path) -> Imported:
         ) from None
 
 
-def _import_folder(path: Path) -> Imported:
+def _import_folder(path: Path, allow_unfaithful: bool) -> Imported:
     if (path / "manifest.json").is_file():
         from edgewise.importing.ort_package import import_ort_package  # noqa: PLC0415  (extra: pack)
 
@@ -77,7 +78,7 @@ def _import_folder(path: Path) -> Imported:
     if (path / "config.json").is_file() or (path / "onnx").is_dir():
         from edgewise.importing.hub_repository import import_hub  # noqa: PLC0415  (extra: pack)
 
-        hub = import_hub(path)
+        hub = import_hub(path, allow_unfaithful=allow_unfaithful)
         named = _named(list(hub.variants))
         return Imported(named.models, hub.task, hub.labels, dict(hub.files), (*named.notes, *hub.notes))
     models = sorted(file for file in path.iterdir() if file.suffix.lower() in (".onnx", ".tflite"))
@@ -85,7 +86,7 @@ def _import_folder(path: Path) -> Imported:
         raise NotFoundError(
             f"the folder {path} has no model files", remedy="Pass a folder with .onnx or .tflite files."
         )
-    found = [_import_one(file) for file in models]
+    found = [_import_one(file, allow_unfaithful) for file in models]
     return _named([model for part in found for model in part.models.values()])
 
 

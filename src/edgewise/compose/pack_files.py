@@ -1,19 +1,21 @@
 """From the words of the command line to a bundle file."""
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from edgewise.bundle.tensors import StateSpec, TensorSpec
+from edgewise.compose.fragments import join_after, join_before
 from edgewise.compose.importing import import_models
 from edgewise.compose.keys import default_signing_key, load_private
 from edgewise.compose.packing import Packed, PackRequest, pack
 from edgewise.errors import InputError
 from edgewise.graph.edit import freeze_input
 from edgewise.graph.inspect import read_model
+from edgewise.importing.check import checked_against
 from edgewise.importing.imported import ImportedModel
 from edgewise.measure.dataset import read_dataset
 from edgewise.store.bundles import install_bundle, write_file
@@ -29,8 +31,9 @@ def pack_files(options: Namespace, progress: Callable[[str, int, int], None]) ->
     """Import, measure, sign and write what the options of `edgewise pack` name. Returns what was packed, and notes for people."""
     home = Home.default()
     key = None if options.unsigned else load_private(options.key) if options.key else default_signing_key(home)
-    imported = import_models(options.models)
-    models = {name: _with_constants(model, options.set) for name, model in imported.models.items()}
+    imported = import_models(options.models, allow_unfaithful=options.allow_unfaithful)
+    labels = _labels(options.labels) or imported.labels
+    models, decision = _prepared(imported.models, options, labels)
     first = next(iter(models.values()))
     states = tuple(_state(text, first) for text in options.state)
     data = read_dataset(options.eval) if options.eval else None
@@ -41,8 +44,8 @@ def pack_files(options: Namespace, progress: Callable[[str, int, int], None]) ->
             version=options.version,
             models=models,
             task=options.task or imported.task or "tensor",
-            labels=_labels(options.labels) or imported.labels or (data.labels if data else ()),
-            decision=options.decision,
+            labels=labels or (data.labels if data else ()),
+            decision=options.decision or decision,
             evaluation=data,
             golden=golden,
             data_name=data.name if data else "",
@@ -52,6 +55,7 @@ def pack_files(options: Namespace, progress: Callable[[str, int, int], None]) ->
             description=options.description,
             licence=options.licence,
             files=imported.files,
+            allow_unfaithful=options.allow_unfaithful,
         ),
         key,
         progress=progress,
@@ -59,7 +63,26 @@ def pack_files(options: Namespace, progress: Callable[[str, int, int], None]) ->
     write_file(packed.bundle, options.output)
     if options.install:
         install_bundle(packed.bundle, home)
-    return packed, (*dict.fromkeys(imported.notes), *packed.skipped)
+    notes = dict.fromkeys(note for model in models.values() for note in model.notes)
+    return packed, (*dict.fromkeys((*imported.notes, *notes)), *packed.notes, *packed.skipped)
+
+
+def _prepared(
+    imported: Mapping[str, ImportedModel], options: Namespace, labels: tuple[str, ...]
+) -> tuple[dict[str, ImportedModel], str]:
+    """The models as they go into the bundle, and the output that decides where a fragment behind them says so."""
+    decision = ""
+    models: dict[str, ImportedModel] = {}
+    for name, arrived in imported.items():
+        model = _with_constants(arrived, options.set)
+        if options.reference is not None:
+            model = checked_against(model, options.reference, absolute=options.tolerance)
+        if options.before:
+            model = join_before(model, options.before)
+        for text in options.after:
+            model, decision = join_after(model, text, labels)
+        models[name] = model
+    return models, decision
 
 
 def _with_constants(model: ImportedModel, settings: list[str]) -> ImportedModel:

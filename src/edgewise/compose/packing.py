@@ -12,8 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
 from edgewise.bundle.build import build_bundle, with_evidence
 from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.document import Document, File, Golden, Variant
@@ -21,6 +19,7 @@ from edgewise.bundle.safetensors import dump_arrays
 from edgewise.bundle.statement import release_statement
 from edgewise.bundle.tensors import TensorSpec
 from edgewise.clock import Clock, SystemClock
+from edgewise.compose.faithful import compare_recorded, compare_seeded
 from edgewise.digests import digest_of
 from edgewise.errors import EdgewiseError, InputError, ModelError
 from edgewise.importing.imported import ImportedModel
@@ -34,6 +33,7 @@ from edgewise.runtime.engine import ENGINES, find_engine, installed_engines
 from edgewise.runtime.opening import Candidate, open_candidate
 from edgewise.runtime.replay import require_replay
 from edgewise.runtime.requirements import Requirements
+from edgewise.runtime.rows import join_rows, row_at
 from edgewise.store.bundles import write_file
 from edgewise.store.home import Home
 from edgewise.trust.keys import PrivateKey
@@ -54,6 +54,7 @@ class PackRequest:
     """What to pack. ``models``: variant name -> imported model; the first one's interface is the bundle's.
 
     evaluation: labelled data to measure on. golden: where golden inputs are taken from, by default ``evaluation``.
+    allow_unfaithful: pack variants whose answers point elsewhere than the first one's (cosine below 0.9) all the same.
     """
 
     name: str
@@ -71,14 +72,19 @@ class PackRequest:
     description: str = ""
     licence: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
+    allow_unfaithful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """The bundle, and what was measured while it was packed. skipped: what could not be measured here, and why."""
+    """The bundle, and what was measured while it was packed.
+
+    notes: how each variant compares with the first. skipped: what could not be measured here, and why.
+    """
 
     bundle: Bundle
     evaluations: tuple[Evaluation, ...]
+    notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
 
 
@@ -91,7 +97,8 @@ def pack(
 ) -> Packed:
     """Build, measure and sign. Without ``key`` the bundle is unsigned and loads only where verification is switched off.
 
-    Raises InputError for a request that contradicts itself, ModelError where the variants' interfaces differ.
+    Raises InputError for a request that contradicts itself, ModelError where the variants' interfaces differ, MismatchError
+    with the numbers where their answers do.
     """
     clock = clock or SystemClock()
     if not request.models:
@@ -106,9 +113,12 @@ def pack(
             document = replace(document, golden=golden)
             blobs.append(data)
             bundle = build_bundle(document, blobs)
+            notes = compare_recorded(document, data, allow_unfaithful=request.allow_unfaithful)
+        else:
+            notes = compare_seeded(request.models, allow_unfaithful=request.allow_unfaithful)
         evaluations, skipped = _measure(bundle, request.evaluation, home, clock, progress)
     if key is None:
-        return Packed(bundle, tuple(evaluations), tuple(skipped))
+        return Packed(bundle, tuple(evaluations), tuple(notes), tuple(skipped))
     device = read_device()
     receipts = [
         sign_statement(
@@ -119,7 +129,8 @@ def pack(
         )
         for result in evaluations
     ]
-    return Packed(sign_release(with_evidence(bundle, receipts), key), tuple(evaluations), tuple(skipped))
+    signed = sign_release(with_evidence(bundle, receipts), key)
+    return Packed(signed, tuple(evaluations), tuple(notes), tuple(skipped))
 
 
 def sign_release(bundle: Bundle, key: PrivateKey) -> Bundle:
@@ -199,19 +210,28 @@ def _golden(bundle: Bundle, data: Dataset, count: int, home: Home) -> tuple[Gold
     device = read_device()
     if len(bundle.document.inputs) - len(bundle.document.states) != 1:
         raise InputError("a golden set is chosen from a data set only for models with one input")
+    recordable = [spec for spec in bundle.document.outputs if spec.dtype != "str"]
+    if not recordable or data.x.dtype.kind not in "biuf":
+        raise InputError(
+            "a golden set holds numbers; this model takes or gives only text",
+            remedy="Pack it with --golden-count 0; its replay then proves nothing on the device.",
+        )
     candidates = _candidates(bundle)
     arrays: dict[str, Any] = {}
     chosen: Any = None
     states = {state.input for state in bundle.document.states}
-    name = next(spec.name for spec in bundle.document.inputs if spec.name not in states)
+    name, rank = next((spec.name, len(spec.shape)) for spec in bundle.document.inputs if spec.name not in states)
     for candidate in candidates:
         with open_candidate(bundle, candidate, home=home, device=device) as session:
             if chosen is None:
-                chosen = choose_golden(predict_all(session, data.x), count=count, seed=0)
+                outputs = predict_all(session, data.x)
+                chosen = choose_golden(outputs, count=count, classifies=session.origin.task == "classification")
                 arrays[f"in/{name}"] = data.x[chosen]
-            rows = [session.predict(data.x[at : at + 1]).outputs for at in chosen]
-        for output in bundle.document.outputs:
-            arrays[f"out/{candidate.variant}/{output.name}"] = np.concatenate([row[output.name] for row in rows])
+            rows = [session.predict(row_at(data.x, at, rank)).outputs for at in chosen]
+            alone = () if session.origin.batched else (session.origin.decision,)
+        for output in recordable:
+            joined = join_rows([row[output.name] for row in rows], batched=output.name not in alone)
+            arrays[f"out/{candidate.variant}/{output.name}"] = joined
     content = dump_arrays(arrays)
     file = File("golden.safetensors", GOLDEN_TYPE, digest_of(content), len(content))
     tolerance = {variant.name: _TOLERANCE[variant.precision] for variant in bundle.document.variants}

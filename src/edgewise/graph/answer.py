@@ -8,7 +8,7 @@ from onnx import ModelProto
 from edgewise.errors import InputError
 from edgewise.graph.draft import Draft
 
-__all__ = ["Shape", "dequantize", "sigmoid", "softmax", "temperature", "top_k", "transpose"]
+__all__ = ["Shape", "dequantize", "labels", "sigmoid", "softmax", "temperature", "top_k", "transpose", "unsqueeze"]
 
 Shape = Sequence[int | str]
 _SCORES: Shape = ("batch", "classes")
@@ -63,6 +63,24 @@ def top_k(
     return draft.finish({input_name: ("float32", shape)}, outputs, results)
 
 
+def labels(
+    names: Sequence[str],
+    input_name: str = "probabilities",
+    *,
+    scores_name: str = "scores",
+    label_name: str = "label",
+    shape: Shape = _SCORES,
+) -> ModelProto:
+    """The scores as they are, float32 (batch, classes), and the name of the highest, a text (batch)."""
+    if not names or (isinstance(shape[-1], int) and shape[-1] != len(names)):
+        raise InputError(f"there are {len(names)} names for {shape[-1]} classes")
+    draft = Draft("labels")
+    best = draft.node("ArgMax", input_name, axis=-1, keepdims=0)
+    found = draft.node("Gather", draft.texts(*names), best)
+    outputs = {scores_name: ("float32", [*shape[:-1], len(names)]), label_name: ("str", shape[:-1])}
+    return draft.finish({input_name: ("float32", [*shape[:-1], len(names)])}, outputs, [input_name, found])
+
+
 def dequantize(
     scale: float,
     zero_point: int,
@@ -94,6 +112,18 @@ def transpose(
     value = draft.node("Transpose", input_name, perm=list(order))
     outputs = {output_name: (dtype, [shape[axis] for axis in order])}
     return draft.finish({input_name: (dtype, shape)}, outputs, [value])
+
+
+def unsqueeze(
+    axis: int, shape: Shape, dtype: str = "float32", input_name: str = "before", output_name: str = "after"
+) -> ModelProto:
+    """One more axis, of length 1, at place ``axis``: the channel of a model that wants one."""
+    if not 0 <= axis <= len(shape):
+        raise InputError(f"there is no place {axis} for an axis among {len(shape)}")
+    draft = Draft("unsqueeze")
+    value = draft.node("Unsqueeze", input_name, draft.ints(axis))
+    wider = [*shape[:axis], 1, *shape[axis:]]
+    return draft.finish({input_name: (dtype, shape)}, {output_name: (dtype, wider)}, [value])
 
 
 def _divided(draft: Draft, value: str, divisor: float) -> str:

@@ -46,6 +46,13 @@ class Draft:
         """A stored vector of int64: axes, sizes, pads."""
         return self.constant(values, "int64")
 
+    def texts(self, *values: str) -> str:
+        """A stored vector of texts."""
+        name = f"{self._name}/texts_{len(self._constants)}"
+        encoded = [value.encode() for value in values]
+        self._constants[name] = helper.make_tensor(name, TensorProto.STRING, [len(encoded)], encoded)
+        return name
+
     def node(self, operator: str, *inputs: str, **attributes: object) -> str:
         """Add a node with one output, and return the output's name."""
         return self.split(operator, 1, *inputs, **attributes)[0]

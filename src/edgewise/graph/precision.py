@@ -2,11 +2,12 @@
 
 from math import prod
 
-from onnx import ModelProto, NodeProto, TensorProto
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from edgewise.graph.walk import nodes, tensors
 
-__all__ = ["guess_precision", "is_weight"]
+__all__ = ["guess_precision", "input_ranges", "is_weight"]
 
 _STORED = {
     TensorProto.FLOAT: "fp32", TensorProto.DOUBLE: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "fp16",
@@ -47,3 +48,23 @@ def guess_precision(model: ModelProto) -> str:
         return "int8" if any(node.op_type in _INTEGER for node in nodes(model)) else "fp32"
     kind = max(share, key=lambda name: share[name])
     return kind if share[kind] >= _MOST * sum(share.values()) else "mixed"
+
+
+def input_ranges(model: ModelProto) -> dict[str, tuple[float, float]]:
+    """Input -> lowest and highest value that a static quantization of it was made for; inputs without one are left out."""
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    inputs = {value.name for value in model.graph.input} - set(stored)
+    found: dict[str, tuple[float, float]] = {}
+    for node in model.graph.node:
+        if node.op_type != "QuantizeLinear" or node.input[0] not in inputs or node.input[1] not in stored:
+            continue
+        scale = numpy_helper.to_array(stored[node.input[1]])
+        zero = numpy_helper.to_array(stored[node.input[2]]) if node.input[2:3] and node.input[2] in stored else None
+        kind = np.iinfo(np.uint8 if zero is None or zero.dtype.kind not in "iu" else zero.dtype)
+        if scale.size == 1:
+            offset = 0 if zero is None else int(zero.item())
+            found[node.input[0]] = (
+                (kind.min - offset) * float(scale.item()),
+                (kind.max - offset) * float(scale.item()),
+            )
+    return found

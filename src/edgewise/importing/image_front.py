@@ -1,13 +1,10 @@
 """Putting the image preprocessing of a repository into its models, so that each takes pixels as a decoder gives them."""
 
-from dataclasses import replace
 from importlib import import_module
-from typing import Any
 
-from edgewise.errors import MissingExtraError
 from edgewise.importing.hub_preprocessing import ImageSteps
 from edgewise.importing.imported import ImportedModel
-from edgewise.importing.onnx_file import onnx_from_bytes
+from edgewise.importing.joining import with_front
 
 __all__ = ["takes_image", "with_image_front"]
 
@@ -32,28 +29,15 @@ def with_image_front(model: ImportedModel, steps: ImageSteps) -> ImportedModel:
 
     The weights come into the model file. Raises what ``graph.join`` and ``import_onnx`` raise.
     """
-    image, inspect, join = (_graph(name) for name in ("image", "inspect", "join"))
+    image = import_module(
+        "edgewise.graph.image"
+    )  # here, not above: onnx is the optional extra; the model needed it already
     fragment = image.image_pipeline(
         size=steps.resize, shorter=steps.shortest, crop=steps.crop, method=steps.resample, scale=steps.scale,
         mean=steps.mean, std=steps.std, input_name=_INPUT,
     )  # fmt: skip
-    path, data = next(iter(model.files.items()))
-    inner = inspect.read_model(data, external=dict(model.files).__getitem__)
-    joined = onnx_from_bytes(path, join.prepend(fragment, inner).SerializeToString())
-    (spec, *rest) = joined.inputs
-    pixels = replace(spec, range=(0.0, 255.0), content="image")
-    return replace(
-        joined, name=model.name, precision=model.precision, labels=model.labels, extra_files=model.extra_files,
-        notes=model.notes, inputs=(pixels, *rest),
-    )  # fmt: skip
+    return with_front(model, fragment, content="image", limits=(0.0, 255.0))
 
 
 def _names(dim: int | str) -> tuple[str, ...]:
     return (dim,) if isinstance(dim, str) else ()
-
-
-def _graph(name: str) -> Any:
-    try:
-        return import_module(f"edgewise.graph.{name}")  # here, not above: onnx is the optional extra
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"joining graphs needs {error.name}", remedy="pip install 'edgewise[pack]'") from None

@@ -6,7 +6,8 @@ import numpy.typing as npt
 from edgewise.errors import DataError
 from edgewise.measure.estimator import Estimator, share_of
 from edgewise.measure.resampling import Weights
-from edgewise.measure.rows import class_labels, flat_rows
+from edgewise.measure.rows import class_labels, decided, flat_rows
+from edgewise.runtime.decision import are_indices
 from edgewise.runtime.engine import Array
 
 __all__ = [
@@ -17,26 +18,26 @@ _THRESHOLD = 0.5  # of a multi-label output
 
 
 def accuracy_estimator(outputs: Array, y: Array) -> Estimator:
-    """outputs (N, classes), y (N,)."""
-    scores = flat_rows(outputs)
-    return share_of("accuracy", scores.argmax(axis=1) == class_labels(scores, y, scores.shape[1]))
+    """outputs in any form that a classifier decides by (see ``runtime.decision``), y (N,)."""
+    said, truth, _ = decided(outputs, y)
+    return share_of("accuracy", said == truth)
 
 
 def top_k_accuracy_estimator(outputs: Array, y: Array, k: int = 5) -> Estimator:
-    """outputs (N, classes), y (N,)."""
+    """outputs (N, classes), or class indices (N, k) with the best first; y (N,)."""
     scores = flat_rows(outputs)
-    truth = class_labels(scores, y, scores.shape[1])
+    _, truth, _ = decided(outputs, y)
     if k < 1:
         raise DataError(f"the true class cannot be among the {k} highest outputs")
+    if are_indices(outputs):
+        return share_of(f"top{k}_accuracy", (scores[:, :k] == truth[:, None]).any(axis=1))
     best = np.argsort(-scores.astype(np.float64), axis=1, kind="stable")[:, :k]
     return share_of(f"top{k}_accuracy", (best == truth[:, None]).any(axis=1))
 
 
 def macro_f1_estimator(outputs: Array, y: Array) -> Estimator:
-    """outputs (N, classes), y (N,). Classes absent from both truth and predictions are left out, in each resample anew."""
-    scores = flat_rows(outputs)
-    classes = scores.shape[1]
-    truth, said = class_labels(scores, y, classes), scores.argmax(axis=1)
+    """outputs as for accuracy, y (N,). Classes absent from both truth and predictions are left out, in each resample anew."""
+    said, truth, classes = decided(outputs, y)
     hits = (truth == said).astype(np.float64)
 
     def statistic(weights: Weights) -> npt.NDArray[np.float64]:

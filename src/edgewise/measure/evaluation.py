@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.safetensors import dump_arrays
 from edgewise.clock import Clock
@@ -19,10 +17,11 @@ from edgewise.measure.receipt import Receipt
 from edgewise.runtime.device import DeviceFacts
 from edgewise.runtime.engine import Array, find_engine
 from edgewise.runtime.opening import Candidate, open_candidate
+from edgewise.runtime.rows import join_rows, row_at
 from edgewise.runtime.session import Session
 from edgewise.store.home import Home
 
-__all__ = ["Evaluation", "evaluate", "predict_all", "to_receipt"]
+__all__ = ["Evaluation", "evaluate", "input_rank", "predict_all", "to_receipt"]
 
 Progress = Callable[[int, int], None]
 
@@ -60,9 +59,10 @@ def evaluate(
 ) -> Evaluation:
     """Run every example of ``data`` through one candidate, as in use: one at a time. Raises DataError where they do not fit."""
     with open_candidate(bundle, candidate, home=home, device=device, record_placement=True) as session:
+        rank = input_rank(session)
         outputs = predict_all(session, data.x, progress)
         metrics = default_metrics(bundle.document.task, outputs, data.y, data.group)
-        latency = time_calls(lambda: session.predict(data.x[:1]), clock=clock)
+        latency = time_calls(lambda: session.predict(row_at(data.x, 0, rank)), clock=clock)
         placement = session.placement().counts()
     return Evaluation(
         candidate,
@@ -77,15 +77,27 @@ def evaluate(
 
 def predict_all(session: Session, x: Array, progress: Progress = lambda done, total: None) -> Array:
     """The deciding output for every example in ``x``, stacked."""
-    decision = session.origin.decision
+    decision, rank = session.origin.decision, input_rank(session)
     rows: list[Array] = []
     for at in range(len(x)):
         try:
-            rows.append(session.predict(x[at : at + 1]).outputs[decision])
+            rows.append(session.predict(row_at(x, at, rank)).outputs[decision])
         except EdgewiseError as error:
             raise DataError(f"example {at} does not fit the model: {error.what}", remedy=error.remedy) from error
         progress(at + 1, len(x))
-    return np.concatenate(rows)
+    return join_rows(rows, batched=session.origin.batched)
+
+
+def input_rank(session: Session) -> int:
+    """Number of axes of the one input that data is for. Raises DataError where there are several."""
+    states = {state.input for state in session.document.states}
+    ranks = [len(spec.shape) for spec in session.document.inputs if spec.name not in states]
+    if len(ranks) != 1:
+        raise DataError(
+            f"a data set has one input x; this model has {len(ranks)} inputs",
+            remedy="Measure it through its own program; receipts are for models with one input.",
+        )
+    return ranks[0]
 
 
 def data_digest(data: Dataset) -> str:

@@ -1,11 +1,13 @@
 """Choosing the golden set: few inputs that cover what the model does and do not flip by rounding alone."""
 
 import itertools
+from collections import Counter
 
 import numpy as np
 
 from edgewise.errors import DataError
 from edgewise.measure.rows import check_finite
+from edgewise.runtime.decision import are_indices, winners
 from edgewise.runtime.engine import Array
 
 __all__ = ["choose_golden"]
@@ -16,13 +18,14 @@ _MARGIN = 0.1
 _NOISE = 0.01
 
 
-def choose_golden(outputs: Array, *, count: int = 32, seed: int = 0) -> list[int]:
+def choose_golden(outputs: Array, *, count: int = 32, seed: int = 0, classifies: bool = False) -> list[int]:
     """Indices of up to ``count`` samples, in rising order; the same for the same outputs and seed.
 
     outputs: (N, classes) for a classifier: classes take turns, half of the picks clearly decided, half near the boundary but
     with a margin. Inputs with less margin only fill up, and those without any are left out unless there is nothing else, so
     that there may be fewer than ``count``. Other numbers (N, ...): spread evenly over the mean output, extremes included.
-    Outputs that are no numbers: the first, the last, and others at random.
+    Outputs that are no numbers: the first, the last, and others at random. classifies: a single score is the probability of
+    one of two classes, and whole numbers are class indices, which take turns (they do not say how clearly they were decided).
     Raises DataError for no samples and for outputs that are not finite.
     """
     if not outputs.ndim or not outputs.size or count < 1:
@@ -31,6 +34,11 @@ def choose_golden(outputs: Array, *, count: int = 32, seed: int = 0) -> list[int
     if outputs.dtype.kind not in "fiu":
         return _ends_and_others(len(outputs), count, chance)
     check_finite(outputs, "the outputs that a golden set is chosen by")
+    if classifies and are_indices(outputs):
+        return _in_turns(winners(outputs), count, chance)
+    if classifies and outputs[0].size == 1:  # one score: the probability of the second of two classes
+        probability = outputs.reshape(len(outputs), 1).astype(np.float64)
+        return _decided(np.concatenate([1 - probability, probability], axis=1), count, chance)
     if outputs.ndim == 2 and outputs.shape[1] > 1:
         return _decided(outputs.astype(np.float64), count, chance)
     level = outputs.reshape(len(outputs), -1).astype(np.float64).mean(axis=1)
@@ -42,6 +50,15 @@ def _ends_and_others(samples: int, count: int, chance: np.random.Generator) -> l
     ends = [0, samples - 1][: min(count, samples)]
     others = chance.permutation(np.arange(1, max(samples - 1, 1)))
     return sorted({*ends, *(int(at) for at in others[: count - len(ends)])})
+
+
+def _in_turns(labels: Array, count: int, chance: np.random.Generator) -> list[int]:
+    seen: Counter[int] = Counter()
+    turns: list[tuple[int, int]] = []
+    for at in chance.permutation(len(labels)).tolist():
+        turns.append((seen[int(labels[at])], at))
+        seen[int(labels[at])] += 1
+    return sorted(at for _, at in sorted(turns, key=lambda turn: turn[0])[:count])
 
 
 def _decided(scores: Array, count: int, chance: np.random.Generator) -> list[int]:

@@ -5,6 +5,7 @@ and point outside of itself, so its directory is judged first: how many entries,
 there. Then each array's own header has to agree with the directory before memory for it is asked for.
 """
 
+import re
 import struct
 import warnings
 import zlib
@@ -31,6 +32,7 @@ _MAX_HEADER = 2048  # characters; numpy writes 128
 _MAX_RANK = 16
 _KINDS = "biufSU"
 _ENCRYPTED = 0x1
+_DRIVE = re.compile(r"[A-Za-z]:")  # a tensor's name may have a colon further on, as TensorFlow's do
 _BROKEN = (BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError, OverflowError, struct.error, zlib.error)
 # What reading a header of nonsense raises besides; MemoryError is how Python's parser says "nested too deeply".
 _NONSENSE = (*_BROKEN, SyntaxError, TypeError, KeyError, AttributeError, IndexError, RecursionError, MemoryError)
@@ -82,7 +84,7 @@ def _check_entries(entries: list[ZipInfo], length: int, limits: Limits) -> None:
     names: set[str] = set()
     for info in entries:
         name = info.filename
-        if not name.endswith(".npy") or name.startswith("/") or "\\" in name or ".." in name or ":" in name:
+        if not name.endswith(".npy") or name.startswith("/") or "\\" in name or ".." in name or _DRIVE.match(name):
             _refuse("npz-name", f"{name[:80]!r} is not the name of an array")
         if name in names:
             _refuse("npz-duplicate", f"{name[:80]!r} is in the archive twice")

@@ -3,9 +3,10 @@
 import numpy as np
 
 from edgewise.errors import DataError
+from edgewise.runtime.decision import are_indices, winners
 from edgewise.runtime.engine import Array
 
-__all__ = ["check_finite", "class_labels", "flat_rows", "one_label_each"]
+__all__ = ["check_finite", "class_labels", "decided", "flat_rows", "one_label_each"]
 
 
 def flat_rows(outputs: Array) -> Array:
@@ -28,6 +29,27 @@ def one_label_each(outputs: Array, y: Array) -> None:
         raise DataError(
             f"there are {len(outputs)} outputs for labels of shape {y.shape}; one label per output is needed"
         )
+
+
+def decided(outputs: Array, y: Array) -> tuple[Array, Array, int]:
+    """What a classifier's outputs say and what is true, (N,) class indices each, and how many classes there are.
+
+    Raises DataError where the truth names a class that the model has not, and for a single score that is no probability.
+    """
+    rows = flat_rows(outputs)
+    said = winners(outputs)
+    if are_indices(outputs):
+        if said.min() < 0:
+            raise DataError(f"the model answers with the class {said.min()}; classes count from 0")
+        known = int(max(said.max(), y.max() if y.size and y.dtype.kind in "iub" else 0)) + 1
+        return said, class_labels(outputs, y, known), known
+    if rows.shape[1] == 1 and (rows.dtype.kind != "f" or rows.min() < 0 or rows.max() > 1):
+        raise DataError(
+            f"a classifier with one output gives the probability of class 1; this one gives {rows.min():g}..{rows.max():g}",
+            remedy="Put a sigmoid behind it: edgewise pack ... --after sigmoid.",
+        )
+    classes = max(rows.shape[1], 2)
+    return said, class_labels(outputs, y, classes), classes
 
 
 def class_labels(outputs: Array, y: Array, classes: int) -> Array:

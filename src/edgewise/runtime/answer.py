@@ -1,16 +1,21 @@
 """What a model said: the outputs, and where they came from."""
 
 from collections.abc import Mapping
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgewise.runtime.decision import class_name, read_detections, top_scores, winners
 from edgewise.runtime.engine import Array
 
 if TYPE_CHECKING:
     from edgewise.runtime.session import Origin
 
-__all__ = ["Answer"]
+__all__ = ["SET_FROM", "Answer"]
+
+#: Of a multi-label output: the value from which a label counts as set.
+SET_FROM = 0.5
 
 
 class Answer:
@@ -18,8 +23,10 @@ class Answer:
 
     outputs: every output by its name in the interface; arrays keep the batch axis.
     output: the one that decides (the only one, or the one the bundle names); without the batch axis for a single input.
-    index, label, score: for classifiers, the winning class, its label and its value; a list each for a batch.
-    tier, variant, engine, provider: where and by what it was computed. deferred, why: whether another node was asked.
+    index, label, score: for classifiers, the winning class, its label and its value (see ``runtime.decision`` for what a
+    model may decide by); a list each for a batch. labels: for multi-label models, every label from one half on.
+    detections: for detectors, the objects found. tier, variant, engine, provider: where and by what it was computed.
+    deferred, why: whether another node was asked.
     """
 
     __slots__ = ("_single", "origin", "outputs")
@@ -36,18 +43,37 @@ class Answer:
 
     @property
     def index(self) -> Any:
-        winners = np.argmax(self.outputs[self.origin.decision], axis=-1)
-        return int(winners.flat[0]) if self._single else winners.tolist()
+        return self._each(winners(self._rows()).tolist())
 
     @property
     def label(self) -> Any:
-        index, labels = self.index, self.origin.labels
-        return [_named(labels, item) for item in index] if isinstance(index, list) else _named(labels, index)
+        rows = self._rows()
+        if rows.dtype.kind in "OUS":  # the model names its classes itself
+            return self._each([str(value) for value in rows.reshape(len(rows), -1)[:, 0]])
+        return self._each([class_name(self.origin.labels, index) for index in winners(rows).tolist()])
 
     @property
     def score(self) -> Any:
-        best = np.max(self.outputs[self.origin.decision], axis=-1)
-        return float(best.flat[0]) if self._single else best.tolist()
+        others = [value for name, value in self.outputs.items() if name != self.origin.decision]
+        return self._each([None if isnan(value) else value for value in top_scores(self._rows(), others).tolist()])
+
+    @property
+    def labels(self) -> Any:
+        rows = self._rows()
+        set_ = [np.flatnonzero(row >= SET_FROM).tolist() for row in rows.reshape(len(rows), -1)]
+        return self._each([[class_name(self.origin.labels, index) for index in found] for found in set_])
+
+    @property
+    def detections(self) -> Any:
+        return self._each([read_detections(rows, self.origin.labels) for rows in self._rows()])
+
+    def _rows(self) -> Array:
+        """The deciding output with the batch axis first."""
+        value = self.outputs[self.origin.decision]
+        return value if self.origin.batched else value[np.newaxis]
+
+    def _each(self, values: list[Any]) -> Any:
+        return values[0] if self._single or not self.origin.batched else values
 
     @property
     def tier(self) -> str:
@@ -74,21 +100,39 @@ class Answer:
         return ""
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as JSON values; for classifiers with label and score instead of raw numbers alone."""
+        """Everything as JSON values, with what the model's task makes of its outputs."""
         value: dict[str, Any] = {
             "tier": self.tier, "variant": self.variant, "engine": self.engine, "provider": self.provider,
-            "deferred": self.deferred, "outputs": {name: array.tolist() for name, array in self.outputs.items()},
+            "deferred": self.deferred, "outputs": {name: _plain(array) for name, array in self.outputs.items()},
         }  # fmt: skip
-        if self.origin.classifies:
-            value |= {"label": self.label, "index": self.index, "score": self.score}
+        task = self.origin.task
+        if task == "classification":
+            value |= {"label": self.label, "score": self.score}
+            if self._rows().dtype.kind not in "OUS":
+                value["index"] = self.index
+        elif task == "multilabel":
+            value["labels"] = self.labels
+        elif task == "detection":
+            found = self.detections
+            value["detections"] = (
+                [item.to_json() for item in found]
+                if self._single
+                else [[item.to_json() for item in one] for one in found]
+            )
         return value
 
     def __repr__(self) -> str:
-        said = (
-            f"label={self.label!r}, score={self.score!r}" if self.origin.classifies else f"outputs={list(self.outputs)}"
-        )
+        task = self.origin.task
+        said = f"outputs={list(self.outputs)}"
+        if task == "classification":
+            said = f"label={self.label!r}, score={self.score!r}"
+        elif task in ("multilabel", "detection"):
+            said = f"{task}={(self.labels if task == 'multilabel' else self.detections)!r}"
         return f"Answer({said}, variant={self.variant!r}, engine={self.engine!r}, tier={self.tier!r})"
 
 
-def _named(labels: tuple[str, ...], index: int) -> str:
-    return labels[index] if index < len(labels) else str(index)
+def _plain(array: Array) -> Any:
+    """As JSON has it: what is not finite becomes None, text becomes text."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        return np.where(np.isfinite(array), array.astype(object), np.array(None)).tolist()
+    return array.astype(str).tolist() if array.dtype.kind in "OUS" else array.tolist()

@@ -7,6 +7,7 @@ from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.safetensors import parse_arrays
 from edgewise.errors import HostileBundleError
 from edgewise.runtime.engine import Array
+from edgewise.runtime.rows import row_at
 
 __all__ = ["GoldenSet", "read_golden"]
 
@@ -22,9 +23,7 @@ class GoldenSet:
 
     def sample(self, at: int) -> dict[str, Array]:
         """The inputs of one sample, as a batch of one where the interface has a batch axis."""
-        return {
-            name: rows[at] if rows.ndim > self.ranks[name] else rows[at : at + 1] for name, rows in self.inputs.items()
-        }
+        return {name: row_at(rows, at, self.ranks[name]) for name, rows in self.inputs.items()}
 
 
 def read_golden(bundle: Bundle) -> GoldenSet | None:

@@ -15,8 +15,6 @@ from edgewise.store.home import Home
 
 __all__ = ["Candidate", "cache_folder", "open_candidate"]
 
-_CLASSIFYING = ("classification", "multilabel")
-
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -71,12 +69,16 @@ def cache_folder(home: Home, variant: Variant, engine: Engine, candidate: Candid
 
 
 def _origin(document: Document, candidate: Candidate, reason: str) -> Origin:
+    decision = next((spec for spec in document.outputs if spec.name == document.decision), document.outputs[0])
+    # A vector of a fixed length above one is the answer to one input, by a model that knows no batches.
+    alone = len(decision.shape) == 1 and isinstance(decision.shape[0], int) and decision.shape[0] > 1
     return Origin(
         variant=candidate.variant,
         engine=candidate.engine,
         provider=candidate.provider,
-        decision=document.decision or document.outputs[0].name,
-        classifies=document.task in _CLASSIFYING,
+        decision=decision.name,
+        task=document.task,
         labels=document.labels,
+        batched=bool(decision.shape) and not alone,
         reason=reason,
     )

@@ -7,8 +7,10 @@ import numpy as np
 
 from edgewise.bundle.bundle import Bundle
 from edgewise.errors import GoldenReplayError
+from edgewise.runtime.decision import are_indices, winners
 from edgewise.runtime.engine import Array
 from edgewise.runtime.golden_set import read_golden
+from edgewise.runtime.rows import join_rows
 from edgewise.runtime.session import Session
 
 __all__ = ["Replay", "replay_golden", "require_replay"]
@@ -48,19 +50,21 @@ def replay_golden(bundle: Bundle, session: Session) -> Replay | None:
     recorded = read_golden(bundle)
     if golden is None or recorded is None:
         return None
-    expected = recorded.outputs[variant]
+    expected, decision = recorded.outputs[variant], session.origin.decision
     # One by one, as in use: a batch may take other kernels than a single input.
     rows = [session.predict(recorded.sample(at)).outputs for at in range(recorded.count)]
-    got = {name: np.concatenate([row[name] for row in rows]) for name in expected}
+    batched = {name: name != decision or session.origin.batched for name in expected}
+    got = {name: join_rows([row[name] for row in rows], batched=batched[name]) for name in expected}
     worst, allowed = 0.0, golden.tolerance(variant)
     for name, want in expected.items():
+        if name == decision and session.origin.task == "classification" and are_indices(want):
+            continue  # class indices have no distance; whether they are the same is the agreement
         difference, limit = _worst(want, got[name], golden.tolerance(variant), golden.relative)
         if difference * allowed >= worst * limit:  # the one nearest to what it may be
             worst, allowed = difference, limit
-    decision = session.origin.decision
     agreement = 1.0
-    if decision in expected and session.origin.classifies and expected[decision].shape == got[decision].shape:
-        agreement = float(np.mean(expected[decision].argmax(-1) == got[decision].argmax(-1)))
+    if decision in expected and session.origin.task == "classification":
+        agreement = _agreement(expected[decision], got[decision])
     return Replay(variant, recorded.count, worst, allowed, agreement, golden.agreement)
 
 
@@ -72,6 +76,12 @@ def require_replay(bundle: Bundle, session: Session) -> Replay | None:
             f"{bundle.ref} variant {replay.variant} fails its golden replay here: {replay}", **replay.to_json()
         )
     return replay
+
+
+def _agreement(want: Array, got: Array) -> float:
+    if want.shape != got.shape:
+        return 0.0
+    return float(np.mean(winners(want) == winners(got)))
 
 
 def _worst(want: Array, got: Array, absolute: float, relative: float) -> tuple[float, float]:

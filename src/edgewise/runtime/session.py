@@ -18,14 +18,18 @@ __all__ = ["Origin", "Session", "Stream"]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What the answers of one session have in common. ``reason`` says why this variant and provider were chosen."""
+    """What the answers of one session have in common. ``reason`` says why this variant and provider were chosen.
+
+    decision: the output that decides. batched: its first axis is the batch.
+    """
 
     variant: str
     engine: str
     provider: str
     decision: str
-    classifies: bool
+    task: str
     labels: tuple[str, ...] = ()
+    batched: bool = True
     tier: str = "device"
     reason: str = ""
 

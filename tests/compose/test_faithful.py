@@ -1,0 +1,57 @@
+"""A variant that answers something else than the first one is refused with the numbers, on real inputs and on seeded ones."""
+
+import numpy as np
+import pytest
+from onnx import ModelProto, numpy_helper
+
+from edgewise.compose.demo import digits_data, digits_models
+from edgewise.compose.packing import PackRequest, pack
+from edgewise.digits import model_bytes
+from edgewise.errors import MismatchError
+from edgewise.importing.imported import ImportedModel
+from edgewise.importing.onnx_file import onnx_from_bytes
+
+
+def scrambled(data: bytes) -> bytes:
+    """The same graph with the weights of every layer in another order."""
+    model = ModelProto.FromString(data)
+    chance = np.random.default_rng(0)
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype == np.float32 and array.size > 100:
+            tensor.CopyFrom(
+                numpy_helper.from_array(chance.permutation(array.ravel()).reshape(array.shape), tensor.name)
+            )
+    return model.SerializeToString()
+
+
+def models() -> dict[str, ImportedModel]:
+    fp32 = digits_models()["fp32"]
+    return {"fp32": fp32, "broken": onnx_from_bytes("broken.onnx", scrambled(fp32.model))}
+
+
+def request(**changes: object) -> PackRequest:
+    return PackRequest("digits", "1.0.0", models(), "classification", **changes)  # type: ignore[arg-type]
+
+
+def test_a_broken_variant_is_refused_on_golden_inputs_with_the_numbers() -> None:
+    with pytest.raises(MismatchError, match="broken against fp32 on golden inputs: largest difference") as caught:
+        pack(request(golden=digits_data("calibration")), None)
+    assert caught.value.details["cosine"] < 0.9
+    assert "--allow-unfaithful" in caught.value.remedy
+
+
+def test_without_data_it_is_refused_on_seeded_inputs() -> None:
+    with pytest.raises(MismatchError, match="broken against fp32 on seeded inputs"):
+        pack(request(), None)
+
+
+def test_it_is_packed_where_that_is_meant_and_the_notes_say_the_numbers() -> None:
+    packed = pack(request(allow_unfaithful=True), None)
+    assert "largest difference" in packed.notes[0]
+
+
+def test_a_sound_quantized_variant_passes_with_its_numbers() -> None:
+    plain = {name: onnx_from_bytes(f"{name}.onnx", model_bytes(name)) for name in ("fp32", "int8")}
+    (note,) = pack(PackRequest("digits", "1.0.0", plain, "classification"), None).notes
+    assert note.startswith("int8 against fp32 on seeded inputs: largest difference")

@@ -1,0 +1,104 @@
+"""What a model decides is read from each form that deciders come in; a form that says nothing is never guessed at."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgewise.runtime.answer import Answer
+from edgewise.runtime.decision import are_indices, read_detections, top_scores, winners
+from edgewise.runtime.rows import join_rows, row_at
+from edgewise.runtime.session import Origin
+
+LABELS = ("a", "b", "c")
+
+
+def answer(task: str, single: bool = False, batched: bool = True, **outputs: Any) -> Answer:
+    arrays = {name: np.asarray(value) for name, value in outputs.items()}
+    decision = next(iter(arrays))
+    return Answer(arrays, Origin("fp32", "onnxruntime", "CPU", decision, task, LABELS, batched), single)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([[0.1, 0.7, 0.2], [0.5, 0.2, 0.3]], np.float32), [1, 0]),
+        (np.array([[3, 250, 7]], np.uint8), [1]),
+        (np.array([[-128, -5, -7]], np.int8), [1]),
+        (np.array([[0.49], [0.5], [0.9]], np.float32), [0, 1, 1]),
+        (np.array([0.2, 0.8], np.float32), [0, 1]),
+        (np.array([2, 0, 1], np.int64), [2, 0, 1]),
+        (np.array([[2, 0], [1, 2]], np.int32), [2, 1]),
+    ],
+    ids=["scores", "uint8", "int8", "one-score", "flat-score", "labels", "ranked"],
+)
+def test_the_winner_is_found_in_every_form(values: np.ndarray, expected: list[int]) -> None:
+    assert winners(values).tolist() == expected
+
+
+def test_only_wide_whole_numbers_are_indices() -> None:
+    assert [are_indices(np.zeros(1, kind)) for kind in ("int64", "int32", "uint8", "int8", "float32")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+def test_the_score_of_one_score_is_that_of_the_class_that_wins() -> None:
+    assert top_scores(np.array([[0.2], [0.7]])) == pytest.approx([0.8, 0.7])
+
+
+def test_indices_take_their_score_from_beside_and_from_nowhere_else() -> None:
+    ranked = np.array([[2, 0], [1, 2]])
+    assert top_scores(ranked, [np.array([[0.9, 0.1], [0.6, 0.3]])]).tolist() == [0.9, 0.6]
+    assert top_scores(np.array([2, 0]), [np.array([[0.1, 0.2, 0.7], [0.8, 0.1, 0.1]])]).tolist() == [0.7, 0.8]
+    assert np.isnan(top_scores(ranked)).all()
+    assert np.isnan(top_scores(ranked, [np.zeros((2, 2)), np.ones((2, 2))])).all(), "two fit: neither is believed"
+    assert np.isnan(top_scores(np.array([5, 0]), [np.zeros((2, 3))])).all(), "a class that the scores lack"
+
+
+def test_an_answer_names_its_class_whatever_the_form() -> None:
+    assert answer("classification", p=[[0.1, 0.2, 0.7]]).label == ["c"]
+    assert answer("classification", True, p=[[0.1, 0.2, 0.7]]).label == "c"
+    ranked = answer("classification", True, indices=np.array([[1, 2]]), values=np.array([[0.6, 0.3]], np.float32))
+    assert (ranked.label, ranked.index, ranked.score) == ("b", 1, pytest.approx(0.6))
+    assert answer("classification", True, label=np.array(["b"], object)).label == "b"
+    alone = answer("classification", False, False, p=[0.1, 0.2, 0.7])
+    assert (alone.label, alone.index) == ("c", 2)
+    assert answer("classification", True, indices=np.array([1])).to_json()["score"] is None
+
+
+def test_a_label_beyond_the_list_is_its_number() -> None:
+    assert answer("classification", True, indices=np.array([7])).label == "7"
+    assert answer("classification", True, indices=np.array([-1])).label == "-1"
+
+
+def test_several_labels_can_be_set_at_once_or_none() -> None:
+    said = answer("multilabel", p=np.array([[0.9, 0.1, 0.5], [0.1, 0.2, 0.3]]))
+    assert said.labels == [["a", "c"], []]
+    assert said.to_json()["labels"] == [["a", "c"], []]
+
+
+def test_detections_leave_padding_out() -> None:
+    rows = np.array([[1, 2, 3, 4, 0.9, 1], [0, 0, 0, 0, 0, -1]], np.float32)
+    (found,) = read_detections(rows, LABELS)
+    assert (found.label, found.box) == ("b", (1, 2, 3, 4))
+    said = answer("detection", True, found=rows[None])
+    assert said.to_json()["detections"] == [found.to_json()]
+    assert len(answer("detection", found=np.stack([rows, rows])).to_json()["detections"]) == 2
+
+
+def test_json_has_no_nan() -> None:
+    value = answer("tensor", y=np.array([[1.0, np.nan, np.inf]], np.float32)).to_json()
+    assert value["outputs"] == {"y": [[1.0, None, None]]}
+
+
+def test_samples_go_in_and_answers_come_out_with_and_without_the_batch_axis() -> None:
+    x = np.arange(12).reshape(3, 4)
+    assert row_at(x, 1, 2).tolist() == [[4, 5, 6, 7]]
+    assert row_at(x, 1, 1).tolist() == [4, 5, 6, 7]
+    assert join_rows([np.zeros((1, 4)), np.ones((1, 4))], batched=True).shape == (2, 4)
+    assert join_rows([np.zeros(4), np.ones(4)], batched=False).shape == (2, 4)
+    assert join_rows([np.zeros(()), np.ones(())], batched=True).tolist() == [0, 1]
