@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgewise.cli.output import add_json, heading, print_json, table, unit_bytes, unit_ms
+from edgewise.cli.output import add_json, heading, print_json, short, table, unit_bytes, unit_ms
 from edgewise.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ def _print(result: "DemoResult") -> None:
         [
             (
                 item.candidate.variant,
-                f"{item.candidate.engine}/{item.candidate.provider.removesuffix('ExecutionProvider')}",
+                f"{item.candidate.engine}/{short(item.candidate.provider)}",
                 unit_bytes(item.size),
                 str(item.metrics[0]),
                 unit_ms(item.latency.p50_ms),
                 unit_bytes(item.peak_rss or 0),
-                ", ".join(f"{count} on {name}" for name, count in item.placement.items()),
+                ", ".join(f"{count} on {short(name)}" for name, count in item.placement.items()),
             )
             for item in packed.evaluations
         ],

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edgewise.cli.options import add_requirements, add_trust, read_requirements
-from edgewise.cli.output import Progress, add_json, print_json, table, unit_bytes, unit_ms
+from edgewise.cli.output import Progress, add_json, print_json, short, table, unit_bytes, unit_ms
 from edgewise.compose.evaluating import evaluate_path
 
 __all__ = ["register", "run"]
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         rows.append(
             (
                 item.candidate.variant,
-                f"{item.candidate.engine}/{item.candidate.provider.removesuffix('ExecutionProvider')}",
+                f"{item.candidate.engine}/{short(item.candidate.provider)}",
                 str(item.metrics[0]),
                 str(said) if said else "-",
                 unit_ms(item.latency.p50_ms),
@@ -54,9 +54,7 @@ def run(options: argparse.Namespace) -> int:
                 f"{item.latency.throughput_per_second:.0f}/s",
                 unit_bytes(item.peak_rss or 0),
                 unit_bytes(item.size),
-                ", ".join(
-                    f"{count} {name.removesuffix('ExecutionProvider')}" for name, count in item.placement.items()
-                ),
+                ", ".join(f"{count} {short(name)}" for name, count in item.placement.items()),
             )
         )
     name = result.rows[0][0].metrics[0].name

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edgewise.cli.options import add_trust
-from edgewise.cli.output import add_json, heading, print_json, table, unit_bytes, unit_ms
+from edgewise.cli.output import add_json, heading, print_json, short, table, unit_bytes, unit_ms
 from edgewise.compose.report import Report, make_report
 from edgewise.measure.receipt import Receipt
 
@@ -68,40 +68,66 @@ def _print(report: Report) -> None:
         ("name", "format", "precision", "size", "requires", "sha256"),
     )
     heading("Receipts")
-    if not report.receipts:
-        print("none")
-    for receipt, trusted in report.receipts:
-        _print_receipt(receipt, trusted)
-    golden = document.golden
+    _print_receipts(report)
     heading("Golden set")
-    print(
-        "none" if golden is None
-        else f"{report.golden_count} inputs; tolerance {golden.absolute:g} + {golden.relative:g} x value; "
-        f"at least {golden.agreement:.1%} equal decisions"
-    )  # fmt: skip
+    golden = document.golden
+    if golden is None:
+        print("none")
+    else:
+        print(f"{report.golden_count} inputs; at least {golden.agreement:.1%} of the decisions have to be the same")
+        allowed = [(v.name, f"{golden.tolerance(v.name):g} + {golden.relative:g} x |value|") for v in document.variants]
+        table(allowed, ("variant", "allowed difference"))
     if document.files:
         heading("Files")
         table([(file.path, file.media_type, unit_bytes(file.size)) for file in document.files])
 
 
-def _print_receipt(receipt: Receipt, trusted: bool) -> None:
-    device, data, latency = receipt.device, receipt.data, receipt.latency
-    by = f"{receipt.engine} {receipt.engine_version}, {receipt.provider}"
-    print(f"{receipt.variant}: {by}, {'trusted' if trusted else 'NOT TRUSTED'}")
-    rows = [
-        (f"  {m.name}", f"{m.value:.4f}", f"{m.low:.4f}..{m.high:.4f}", f"{m.confidence:.0%} {m.method}, n={m.samples}")
-        for m in receipt.metrics
-    ]
-    if latency:
-        rate = f"{latency.throughput_per_second:.0f}/s, n={latency.runs}"
-        rows.append(("  p50", unit_ms(latency.p50_ms), f"p95 {unit_ms(latency.p95_ms)}", rate))
-    if receipt.peak_rss:
-        rows.append(("  peak memory", unit_bytes(receipt.peak_rss), "", "fresh process"))
-    rows.append(
-        ("  placement", ", ".join(f"{name}: {count}" for name, count in receipt.placement.items()), "", "nodes")
+def _print_receipts(report: Report) -> None:
+    """One row for each receipt; what it was measured on comes below, once for all that have it in common."""
+    if not report.receipts:
+        print("none")
+        return
+    order = [variant.name for variant in report.bundle.document.variants]
+    receipts = sorted(
+        report.receipts, key=lambda pair: order.index(pair[0].variant) if pair[0].variant in order else 99
     )
-    digest = str(data.get("digest", ""))[:19]
-    rows.append(("  data", str(data.get("name", "?")), f"{data.get('samples', '?')} samples", digest))
-    rows.append(("  device", str(device.get("cpu", "?")), f"{device.get('cores', '?')} cores", receipt.measured_at))
-    table(rows)
-    print()
+    places: dict[str, int] = {}
+    told = {receipt.metrics[0].name for receipt, _ in receipts if receipt.metrics}
+    rows = []
+    for receipt, trusted in receipts:
+        place = places.setdefault(_place(receipt), len(places) + 1)
+        first = receipt.metrics[0] if receipt.metrics else None
+        latency = receipt.latency
+        rows.append(
+            (
+                receipt.variant,
+                f"{receipt.engine}/{short(receipt.provider)}",
+                "-" if first is None else str(first) if len(told) == 1 else f"{first.name} {first}",
+                unit_ms(latency.p50_ms) if latency else "-",
+                unit_ms(latency.p95_ms) if latency else "-",
+                unit_bytes(receipt.peak_rss) if receipt.peak_rss else "-",
+                ", ".join(f"{count} {short(name)}" for name, count in receipt.placement.items()),
+                "yes" if trusted else "NO",
+                f"[{place}]",
+            )
+        )
+    quality = next(iter(told)) if len(told) == 1 else "quality"
+    table(rows, ("variant", "by", f"{quality} (95 %)", "p50", "p95", "memory", "nodes", "trusted", "on"))
+    for receipt, _ in receipts:
+        others = ", ".join(f"{metric.name} {metric}" for metric in receipt.metrics[1:])
+        if others:
+            print(f"{receipt.variant} by {receipt.engine}: {others}")
+    for text, number in places.items():
+        print(f"[{number}] {text}")
+
+
+def _place(receipt: Receipt) -> str:
+    """Data, device and time of a measurement."""
+    device, data = receipt.device, receipt.data
+    parts = (
+        f"{data.get('name', '?')}, {data.get('samples', '?')} samples ({str(data.get('digest', ''))[:19]})",
+        f"{device.get('cpu', '?')}, {device.get('cores', '?')} cores",
+        f"{receipt.engine} {receipt.engine_version.split('-')[0]}",
+        receipt.measured_at,
+    )
+    return "; ".join(parts)

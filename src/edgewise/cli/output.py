@@ -5,18 +5,25 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from shutil import get_terminal_size
 from typing import Any
 
 from edgewise.errors import EdgewiseError
 
-__all__ = ["Progress", "add_json", "heading", "print_error", "print_json", "table", "unit_bytes", "unit_ms"]
+__all__ = ["Progress", "add_json", "heading", "print_error", "print_json", "short", "table", "unit_bytes", "unit_ms"]
 
+_NARROWEST = 12  # characters of a wrapped column
 _QUIET_SECONDS = 2.0  # shorter work shows no bar
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``."""
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def short(provider: str) -> str:
+    """A provider without the ending that all of onnxruntime's share."""
+    return provider.removesuffix("ExecutionProvider")
 
 
 def print_json(value: Any) -> None:
@@ -35,10 +42,30 @@ def heading(text: str) -> None:
 
 
 def table(rows: Iterable[Sequence[Any]], headers: Sequence[str] = ()) -> None:
-    """A plain table, wide columns wrapped to the terminal by the terminal itself."""
+    """A plain table; on a terminal its widest columns are wrapped until it fits, elsewhere every row stays one line."""
     from tabulate import tabulate  # noqa: PLC0415  (only where a table is printed)
 
-    print(tabulate(list(rows), headers=headers, tablefmt="simple", disable_numparse=True))
+    cells = [[str(cell) for cell in row] for row in rows]
+    limits = _widths(cells, headers) if sys.stdout.isatty() else None
+    print(tabulate(cells, headers=headers, tablefmt="simple", disable_numparse=True, maxcolwidths=limits))
+
+
+def _widths(cells: list[list[str]], headers: Sequence[str]) -> list[int | None] | None:
+    """For each column the width to wrap it at, None for those that keep theirs."""
+    lines = [*cells, list(headers)] if headers else cells
+    widths = [
+        max(len(part) for cell in column for part in [*cell.split("\n"), ""]) for column in zip(*lines, strict=False)
+    ]
+    room = get_terminal_size().columns - 2 * (len(widths) - 1)
+    limits: list[int | None] = [None] * len(widths)
+    while sum(widths) > room:
+        widest = max(range(len(widths)), key=widths.__getitem__)
+        second = max((width for at, width in enumerate(widths) if at != widest), default=0)
+        wanted = max(min(widths[widest] - 1, max(second, widths[widest] - (sum(widths) - room))), _NARROWEST)
+        if wanted >= widths[widest]:
+            break  # narrower than this nothing can be read
+        widths[widest] = limits[widest] = wanted
+    return limits if any(limits) else None
 
 
 def unit_ms(value: float) -> str:

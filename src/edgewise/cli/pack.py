@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edgewise.bundle.document import TASKS
-from edgewise.cli.output import Progress, add_json, print_json, table, unit_bytes, unit_ms
+from edgewise.cli.output import Progress, add_json, print_json, short, table, unit_bytes, unit_ms
 from edgewise.errors import MissingExtraError
 
 __all__ = ["register", "run"]
@@ -24,57 +24,57 @@ def register(commands: Any) -> None:
     parser.add_argument("--name", required=True, help="name of the model: lower case, digits, hyphens")
     parser.add_argument("--version", required=True, help="version, for instance 1.0.0")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="FILE", help="the bundle file to write")
-    parser.add_argument(
-        "--eval", type=Path, metavar="DATA", help="labelled data: receipts and golden set are made from it"
-    )
-    parser.add_argument("--golden", type=Path, metavar="DATA", help="take the golden inputs from this data instead")
-    parser.add_argument(
-        "--golden-count", type=int, default=32, metavar="N", help="golden inputs to choose (default 32)"
-    )
-    parser.add_argument(
-        "--task", choices=TASKS, default="", help="what the model does (default: from its source, else tensor)"
-    )
-    parser.add_argument("--labels", type=Path, metavar="FILE", help="class names, one a line")
-    parser.add_argument("--decision", default="", metavar="OUTPUT", help="the output that decides (default: the first)")
-    parser.add_argument(
-        "--state", action="append", default=[], metavar="IN=OUT", help="output OUT is input IN of the next call"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="INPUT=VALUE", help="make an input a constant of the graph"
-    )
-    parser.add_argument(
-        "--before", default="", metavar="FRAGMENT", help="preprocessing to join in front, as KIND:KEY=VALUE,... (see "
-        "docs/preprocessing.md), for instance image:size=224x224,scale=0.00392",
-    )  # fmt: skip
-    parser.add_argument(
-        "--after", action="append", default=[], metavar="FRAGMENT",
-        help="what to join behind, for instance softmax, top-k:k=5, labels, boxes:boxes=NAME,scores=NAME; may be repeated",
-    )  # fmt: skip
-    parser.add_argument(
-        "--reference",
-        type=Path,
-        metavar="NPZ",
-        help="in/INPUT and out/OUTPUT arrays that each model must reproduce as it arrives",
-    )
-    parser.add_argument(
-        "--tolerance", type=float, default=1e-4, metavar="ABS", help="largest difference to the reference (default 1e-4); a model "
-        "of a lower precision than fp32 may differ more and is judged by its cosine",
-    )  # fmt: skip
-    parser.add_argument(
-        "--allow-unfaithful",
-        action="store_true",
-        help="pack variants whose answers point elsewhere than the first one's",
-    )
-    parser.add_argument("--range", default="", metavar="LOW,HIGH", help="values that the first input may have")
     parser.add_argument("--description", default="", help="one sentence for people")
     parser.add_argument("--licence", default="", help="SPDX identifier of the model's licence")
-    parser.add_argument("--key", type=Path, metavar="FILE", help="private key to sign with (default: your own)")
-    parser.add_argument(
-        "--unsigned", action="store_true", help="do not sign; such a bundle loads only with --unsafe-no-verification"
-    )
     parser.add_argument("--install", action="store_true", help="also install it, so that it is found by its name")
     add_json(parser)
+    _add_interface(parser.add_argument_group("interface"))
+    _add_evidence(parser.add_argument_group("evidence"))
     parser.set_defaults(run=run)
+
+
+def _add_interface(group: Any) -> None:
+    group.add_argument("--task", choices=TASKS, default="", help="what it does (default: from its source, else tensor)")
+    group.add_argument("--labels", type=Path, metavar="FILE", help="class names, one a line")
+    group.add_argument("--decision", default="", metavar="OUTPUT", help="the output that decides (default: the first)")
+    group.add_argument("--range", default="", metavar="LOW,HIGH", help="values that the first input may have")
+    group.add_argument(
+        "--before", default="", metavar="FRAGMENT",
+        help="preprocessing to join in front, KIND:KEY=VALUE,..., as in image:size=224x224 (docs/preprocessing.md)",
+    )  # fmt: skip
+    group.add_argument(
+        "--after", action="append", default=[], metavar="FRAGMENT",
+        help="what to join behind, as in softmax, top-k:k=5, labels, boxes:boxes=NAME,scores=NAME; may be repeated",
+    )  # fmt: skip
+    group.add_argument(
+        "--set", action="append", default=[], metavar="INPUT=VALUE", help="make an input a constant of the graph"
+    )
+    group.add_argument(
+        "--state", action="append", default=[], metavar="IN=OUT", help="output OUT is input IN of the next call"
+    )
+
+
+def _add_evidence(group: Any) -> None:
+    group.add_argument(
+        "--eval", type=Path, metavar="DATA", help="labelled data: receipts and golden set are made from it"
+    )
+    group.add_argument("--golden", type=Path, metavar="DATA", help="take the golden inputs from this data instead")
+    group.add_argument("--golden-count", type=int, default=32, metavar="N", help="golden inputs to choose (default 32)")
+    group.add_argument(
+        "--reference", type=Path, metavar="NPZ",
+        help="arrays in/INPUT and out/OUTPUT that each model has to reproduce as it arrives",
+    )  # fmt: skip
+    group.add_argument(
+        "--tolerance", type=float, default=1e-4, metavar="ABS",
+        help="largest difference to the reference (default 1e-4); below fp32 a cosine of 0.9 is asked for instead",
+    )  # fmt: skip
+    group.add_argument(
+        "--allow-unfaithful", action="store_true", help="also pack variants that answer otherwise than the first one"
+    )
+    group.add_argument("--key", type=Path, metavar="FILE", help="private key to sign with (default: your own)")
+    group.add_argument(
+        "--unsigned", action="store_true", help="do not sign; such a bundle loads only with --unsafe-no-verification"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -111,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
             [
                 (
                     item.candidate.variant,
-                    f"{item.candidate.engine}/{item.candidate.provider.removesuffix('ExecutionProvider')}",
+                    f"{item.candidate.engine}/{short(item.candidate.provider)}",
                     unit_bytes(item.size),
                     *(str(metric) for metric in item.metrics),
                     unit_ms(item.latency.p50_ms),

@@ -5,6 +5,7 @@ from os import PathLike
 from typing import Any
 
 from edgewise.bundle.bundle import Bundle
+from edgewise.bundle.statement import Statement
 from edgewise.compose.loading import open_verified, read_trust
 from edgewise.errors import EdgewiseError
 from edgewise.measure.choice import candidates_for
@@ -14,6 +15,7 @@ from edgewise.runtime.replay import replay_golden
 from edgewise.runtime.requirements import Requirements
 from edgewise.store.bundles import find_bundle
 from edgewise.store.home import Home
+from edgewise.trust.verification import Evidence
 
 __all__ = ["Check", "Verified", "verify_path"]
 
@@ -62,11 +64,7 @@ def verify_path(
         root = read_trust(trust, home)
         names = ", ".join(f"{root.name_of(key_id)} ({key_id[:12]})" for key_id in verification.signers)
         checks.append(Check("release signature", True, f"by {names}, over every file"))
-        for item in verification.evidence:
-            kind = item.statement.predicate_type.split(":")[-2]
-            checks.append(
-                Check(f"{kind} {item.statement.predicate.get('variant', '')}", item.trusted, _vouched(item.released))
-            )
+        checks += [Check(_name_of(item.statement), True, _vouched(item)) for item in verification.evidence]
     else:
         checks.append(Check("release signature", True, "not checked, as you asked"))
     if replay:
@@ -74,8 +72,25 @@ def verify_path(
     return Verified(bundle.ref, tuple(checks))
 
 
-def _vouched(released: bool) -> str:
-    return "listed by the release" if released else "added after the release, signed by a trusted key"
+def _name_of(statement: Statement) -> str:
+    """A piece of evidence in words; its text is bounded and printable, since it may be anybody's."""
+    said = statement.predicate
+    engine = said.get("engine")
+    by = engine.get("name", "") if isinstance(engine, dict) else ""
+    kind = statement.predicate_type.rpartition(":predicate:")[2].partition(":")[0]
+    parts = (kind or statement.predicate_type, said.get("variant", ""), f"by {by}" if by else "")
+    text = " ".join(str(part)[:64] for part in parts if part)
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _vouched(evidence: Evidence) -> str:
+    if evidence.released:
+        return "listed by the release"
+    if evidence.signers:
+        return "added after the release, signed by a trusted key"
+    return (
+        "does not count: the release does not list it and no key that you trust for receipts signed it for these files"
+    )
 
 
 def _replays(bundle: Bundle, home: Home) -> list[Check]:

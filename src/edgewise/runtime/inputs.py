@@ -28,7 +28,12 @@ class InputCheck:
         self.spec = spec
         self._dtype = np.dtype(object if spec.dtype == "str" else spec.dtype)
         self._rank = len(spec.shape)
-        self._tail = spec.shape[1:] if all(isinstance(dim, int) for dim in spec.shape[1:]) else None
+        # Fixed dimensions behind the batch axis, in one piece at the end: (3, 32, 32), or (1,) where height and width are free.
+        behind = spec.shape[1:]
+        start = max((at + 1 for at, dim in enumerate(behind) if isinstance(dim, str)), default=0)
+        self._tail = behind[start:]
+        self._tail_from = 1 + start
+        self._plain = all(isinstance(dim, str) for dim in behind[:start])
         self._batched = bool(spec.shape) and (isinstance(spec.shape[0], str) or spec.shape[0] == 1)
         self._free_first = bool(spec.shape) and isinstance(spec.shape[0], str)
         self._range = _needed_range(spec, self._dtype)
@@ -41,7 +46,8 @@ class InputCheck:
             and value.dtype is self._dtype
             and value.ndim == self._rank
             and self._free_first
-            and value.shape[1:] == self._tail
+            and self._plain
+            and value.shape[self._tail_from :] == self._tail
         ):
             value, single = self._look_again(value)
         limits = self._range
