@@ -23,6 +23,8 @@ from edgewise.testing.sample_bundles import minimal_bundle
 from edgewise.trust.root import TrustRoot
 from edgewise.trust.verification import verify_bundle
 
+pytestmark = pytest.mark.bare
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 ATTACKS = REPOSITORY / "spec" / "attacks"
 VERDICTS: dict[str, dict[str, Any]] = json.loads((ATTACKS / "verdicts.json").read_text(encoding="utf-8"))

@@ -12,6 +12,8 @@ from edgewise.errors import DocumentError, HostileBundleError, NotFoundError
 from edgewise.testing.raw_layout import RawLayout
 from edgewise.testing.sample_bundles import full_bundle, minimal_bundle, sample_document, signed_bundle
 
+pytestmark = pytest.mark.bare
+
 
 def test_a_file_that_the_document_names_has_to_be_given() -> None:
     with pytest.raises(HostileBundleError) as raised:

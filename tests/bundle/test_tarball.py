@@ -21,6 +21,8 @@ from edgewise.store.bundles import open_path, write_folder
 from edgewise.testing.sample_bundles import full_bundle, minimal_bundle, sample_root, signed_bundle
 from edgewise.trust.verification import verify_bundle
 
+pytestmark = pytest.mark.bare
+
 
 def packed(bundle: Bundle) -> bytes:
     target = BytesIO()

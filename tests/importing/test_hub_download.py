@@ -13,6 +13,8 @@ from edgewise.importing.hub_repository import import_hub
 from edgewise.net.transport import UrllibTransport
 from edgewise.testing.hub_server import HubServer
 
+pytestmark = pytest.mark.bare
+
 WEIGHTS = np.random.default_rng(4).bytes(300_000)
 FILES = {
     "config.json": b'{"architectures": ["BertModel"]}', "tokenizer.json": b"{}", "onnx/model.onnx": WEIGHTS,

@@ -11,6 +11,8 @@ from edgewise.net.catalogue import DataSet, find_set, get_set, list_sets
 from edgewise.net.transport import MemoryTransport, UrllibTransport
 from edgewise.testing.web_server import FileServer
 
+pytestmark = pytest.mark.bare
+
 NAME = "behaviour_movietweetings"  # small, and one of its files has no URL
 WHOLE = "assistant_clinc150"  # every file of it is at its origin
 

@@ -21,6 +21,8 @@ from edgewise.net.download import download
 from edgewise.net.transport import FileTransport, MemoryTransport, UrllibTransport
 from edgewise.testing.web_server import FileServer
 
+pytestmark = pytest.mark.bare
+
 DATA = hashlib.shake_256(b"seed").digest(300_000)
 SHA = hashlib.sha256(DATA).hexdigest()
 OTHER = DATA[:150_000] + bytes(150_000)  # begins like DATA

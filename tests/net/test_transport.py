@@ -11,6 +11,8 @@ from edgewise.errors import InputError, NetworkError, PeerError
 from edgewise.net.transport import FileTransport, MemoryTransport, Request, Response, Transport, UrllibTransport, shown
 from edgewise.testing.web_server import FileServer
 
+pytestmark = pytest.mark.bare
+
 DATA = bytes(range(256)) * 1000
 CERTIFICATE = Path(__file__).parent / "loopback.pem"  # signed by itself, for 127.0.0.1, until 2125
 

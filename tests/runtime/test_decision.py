@@ -10,6 +10,8 @@ from edgewise.runtime.decision import are_indices, read_detections, top_scores, 
 from edgewise.runtime.rows import join_rows, row_at
 from edgewise.runtime.session import Origin
 
+pytestmark = pytest.mark.bare
+
 LABELS = ("a", "b", "c")
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from edgewise.runtime.device import DeviceFacts, read_device
 
+pytestmark = pytest.mark.bare
+
 FACTS = DeviceFacts("x86_64", "A CPU", ("avx2",), "0" * 16, 2, 8 << 30, "Linux")
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from edgewise.runtime.sealed_folder import SealedFolder
 
+pytestmark = pytest.mark.bare
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

@@ -16,6 +16,8 @@ from edgewise.store.home import Home
 from edgewise.testing.sample_bundles import full_bundle, minimal_bundle, sample_document, sample_root, signed_bundle
 from edgewise.trust.verification import verify_bundle
 
+pytestmark = pytest.mark.bare
+
 
 class Failing:
     """A source whose disk dies after some blobs."""

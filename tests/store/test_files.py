@@ -9,6 +9,8 @@ from edgewise.errors import NotFoundError, StorageError
 from edgewise.store.files import read_bounded, write_atomic, write_bytes
 from edgewise.store.home import Home
 
+pytestmark = pytest.mark.bare
+
 
 def test_what_was_there_stays_until_the_new_file_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "x"

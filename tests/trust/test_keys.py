@@ -10,6 +10,8 @@ from edgewise.errors import KeyFileError
 from edgewise.testing.sample_bundles import PUBLIC_TEST_KEYS
 from edgewise.trust.keys import PrivateKey, PublicKey
 
+pytestmark = pytest.mark.bare
+
 KEY = PUBLIC_TEST_KEYS["publisher"]
 # RFC 8032 section 7.1, tests 1 and 3: secret key, public key, message, signature.
 RFC_8032 = [

@@ -21,6 +21,8 @@ from edgewise.testing.sample_bundles import (
 from edgewise.trust.root import TrustRoot
 from edgewise.trust.verification import sign_statement, verify_bundle
 
+pytestmark = pytest.mark.bare
+
 PUBLISHER, LABORATORY, WORKSHOP, STRANGER = (
     PUBLIC_TEST_KEYS[name] for name in ("publisher", "laboratory", "workshop", "stranger")
 )
