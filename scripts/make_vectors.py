@@ -22,6 +22,7 @@ from edgewise.bundle.safetensors import dump_arrays, parse_arrays
 from edgewise.bundle.statement import Envelope, Statement, pre_authentication_encoding
 from edgewise.bundle.strict_json import dump_json
 from edgewise.errors import SignatureError
+from edgewise.runtime.decision import top_scores, winners
 from edgewise.testing.raw_layout import RawLayout
 from edgewise.testing.sample_bundles import (
     PUBLIC_TEST_KEYS,
@@ -56,6 +57,7 @@ def main(folder: Path) -> None:
     _write(folder / "canonical-json.json", _canonical())
     _write(folder / "key-ids.json", _key_ids())
     _write(folder / "safetensors.json", _safetensors())
+    _write(folder / "decisions.json", _decisions())
 
 
 def expected(bundle: Bundle) -> dict[str, Any]:
@@ -212,6 +214,33 @@ def _arrays(arrays: dict[str, Any]) -> dict[str, Any]:
             for name, array in read.items()
         },
     }
+
+
+def _decisions() -> list[dict[str, Any]]:
+    """Outputs of classifiers in every form, the batch first, and the class and score of each row (null: no score)."""
+    cases: list[tuple[Any, Any]] = [
+        (np.array([[0.125, 0.75, 0.125], [0.5, 0.25, 0.25]], np.float32), None),
+        (np.array([[0.5, 0.5, 0.25]], np.float32), None),  # the first of equals
+        (np.array([[3, 250, 7]], np.uint8), None),
+        (np.array([[-128, -5, -7]], np.int8), None),
+        (np.array([[0.25], [0.5], [0.75]], np.float32), None),
+        (np.array([0.25, 0.75], np.float32), None),
+        (np.array([2, 0], np.int64), np.array([[0.125, 0.25, 0.625], [0.75, 0.125, 0.125]], np.float32)),
+        (np.array([[2, 0], [1, 2]], np.int64), np.array([[0.5, 0.25], [0.75, 0.125]], np.float32)),
+        (np.array([[4, 0]], np.int32), None),
+    ]
+    return [
+        {
+            "output": {"dtype": output.dtype.name, "values": output.tolist()},
+            "beside": None if beside is None else {"dtype": beside.dtype.name, "values": beside.tolist()},
+            "classes": winners(output).tolist(),
+            "scores": [
+                None if np.isnan(score) else score
+                for score in top_scores(output, [] if beside is None else [beside]).tolist()
+            ],
+        }
+        for output, beside in cases
+    ]
 
 
 def _base64(data: bytes) -> str:

@@ -1,5 +1,7 @@
 """What a model decides is read from each form that deciders come in; a form that says nothing is never guessed at."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,16 @@ def answer(task: str, single: bool = False, batched: bool = True, **outputs: Any
     arrays = {name: np.asarray(value) for name, value in outputs.items()}
     decision = next(iter(arrays))
     return Answer(arrays, Origin("fp32", "onnxruntime", "CPU", decision, task, LABELS, batched), single)
+
+
+def test_the_vectors_of_the_format_hold(spec: Path) -> None:
+    for case in json.loads((spec / "vectors" / "bundle" / "decisions.json").read_text()):
+        output, *beside = (
+            np.array(part["values"], part["dtype"]) for part in (case["output"], case["beside"]) if part is not None
+        )
+        assert winners(output).tolist() == case["classes"]
+        scores = [None if np.isnan(score) else score for score in top_scores(output, beside).tolist()]
+        assert scores == case["scores"]
 
 
 @pytest.mark.parametrize(
