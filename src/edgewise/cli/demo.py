@@ -52,7 +52,7 @@ def _print(result: "DemoResult") -> None:
                 unit_bytes(item.size),
                 str(item.metrics[0]),
                 unit_ms(item.latency.p50_ms),
-                unit_bytes(item.peak_rss or 0),
+                unit_bytes(item.peak_rss) if item.peak_rss else "-",
                 ", ".join(f"{count} on {short(name)}" for name, count in item.placement.items()),
             )
             for item in packed.evaluations

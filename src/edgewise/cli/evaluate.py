@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
                 unit_ms(item.latency.p50_ms),
                 unit_ms(item.latency.p95_ms),
                 f"{item.latency.throughput_per_second:.0f}/s",
-                unit_bytes(item.peak_rss or 0),
+                unit_bytes(item.peak_rss) if item.peak_rss else "-",
                 unit_bytes(item.size),
                 ", ".join(f"{count} {short(name)}" for name, count in item.placement.items()),
             )

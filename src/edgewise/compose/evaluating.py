@@ -3,6 +3,7 @@
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from edgewise.clock import SystemClock
 from edgewise.compose.keys import default_signing_key, load_private
 from edgewise.compose.loading import open_verified
 from edgewise.compose.receipts import believed_receipts
-from edgewise.errors import EdgewiseError, RequirementError
+from edgewise.errors import EdgewiseError, ProbeError, RequirementError
 from edgewise.measure.choice import candidates_for
 from edgewise.measure.dataset import Dataset, read_dataset
 from edgewise.measure.evaluation import Evaluation, evaluate, to_receipt
@@ -60,13 +61,14 @@ def evaluate_path(options: Namespace, require: Requirements, progress: Callable[
         report = partial(progress, str(candidate))
         try:
             result = evaluate(bundle, candidate, data, home=home, device=device, clock=SystemClock(), progress=report)
-            memory = peak_memory(path, candidate, home, sys.executable)
         except EdgewiseError as error:
             failed.append((candidate, error.what))
             continue
+        with suppress(ProbeError):  # then the row has no memory
+            result = replace(result, peak_rss=peak_memory(path, candidate, home, sys.executable).peak)
         promised = [receipt for receipt in receipts if receipt.variant == candidate.variant]
         promised.sort(key=lambda receipt: receipt.engine != candidate.engine)
-        rows.append((replace(result, peak_rss=memory.peak), promised[0] if promised else None))
+        rows.append((result, promised[0] if promised else None))
     if not rows:
         raise RequirementError(
             f"nothing in {bundle.ref} could be measured here: {'; '.join(f'{which}: {why}' for which, why in failed)}",

@@ -21,7 +21,7 @@ from edgewise.bundle.tensors import TensorSpec
 from edgewise.clock import Clock, SystemClock
 from edgewise.compose.faithful import compare_recorded, compare_seeded
 from edgewise.digests import digest_of
-from edgewise.errors import EdgewiseError, InputError, ModelError
+from edgewise.errors import EdgewiseError, InputError, ModelError, ProbeError
 from edgewise.importing.imported import ImportedModel
 from edgewise.measure.choice import candidates_for
 from edgewise.measure.dataset import Dataset
@@ -259,11 +259,14 @@ def _measure(
                 continue
             report = partial(progress, f"measure {candidate}")
             result = evaluate(bundle, candidate, data, home=home, device=device, clock=clock, progress=report)
-            memory = peak_memory(path, candidate, home, sys.executable)
         except EdgewiseError as error:
             if candidate in recorded:
                 raise
             skipped.append(f"no receipt for {candidate}: {error.what}")
             continue
-        results.append(replace(result, peak_rss=memory.peak))
+        try:
+            result = replace(result, peak_rss=peak_memory(path, candidate, home, sys.executable).peak)
+        except ProbeError as error:
+            skipped.append(f"the receipt for {candidate} is without memory: {error.what}")
+        results.append(result)
     return results, skipped

@@ -18,16 +18,18 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object], *, mode: int =
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            try:
+        file = NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115  (closed below)
+        draft = Path(file.name)
+        try:
+            with file:
                 write(file)  # type: ignore[arg-type]  # the wrapper behaves as BinaryIO but does not subclass it
                 file.flush()
                 os.fsync(file.fileno())
-                os.fchmod(file.fileno(), mode)
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+            draft.chmod(mode)
+            draft.replace(path)  # after it was closed: Windows renames no open file
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise StorageError(f"could not write {path}: {error.strerror or error}", path=str(path)) from error
 
