@@ -1,5 +1,7 @@
 """The error tree: one root, four families, stable codes, a remedy in words for each."""
 
+import errno
+import os
 import re
 from collections.abc import Iterator
 
@@ -59,3 +61,26 @@ def test_every_instance_says_what_happened_and_what_to_do(error: type[EdgewiseEr
 
 def test_a_remedy_that_is_given_replaces_the_default() -> None:
     assert errors.NotFoundError("x", remedy="Do this.").remedy == "Do this."
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "Free some space"), (errno.EDQUOT, "Free some space"),
+        (errno.EACCES, "permissions"), (errno.EPERM, "permissions"), (errno.EROFS, "permissions"),
+        (errno.EISDIR, "in the way"), (errno.ENOTDIR, "in the way"), (errno.EEXIST, "in the way"),
+        (errno.EIO, "Check the path and the disk"), (errno.ENAMETOOLONG, "Check the path and the disk"),
+    ],
+)  # fmt: skip
+def test_the_remedy_for_a_disk_fits_its_reason(number: int, words: str) -> None:
+    error = errors.StorageError.of("write", "x", OSError(number, os.strerror(number)))
+    assert error.what == f"could not write x: {os.strerror(number)}"
+    assert words in error.remedy
+    assert "EDGEWISE_HOME" not in error.remedy, "the file may be anywhere"
+    assert error.details == {"path": "x"}
+
+
+def test_a_default_remedy_fits_everything_that_raises_the_error() -> None:
+    assert "bundle" not in errors.NotFoundError.default_remedy
+    assert ".npz" not in errors.DataError.default_remedy
+    assert "space" not in errors.StorageError.default_remedy

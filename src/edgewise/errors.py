@@ -14,6 +14,7 @@ family             exit  meaning
 A class has a stable ``code`` and a ``remedy`` in words; an instance has the facts in ``details``.
 """
 
+import errno
 from typing import Any, ClassVar
 
 
@@ -68,7 +69,7 @@ class NotFoundError(InputError):
     """A file, name or data set that you referred to does not exist here."""
 
     code = "E102"
-    default_remedy = "Check the path or name; names are looked up in EDGEWISE_HOME/bundles."
+    default_remedy = "Check the path."
 
 
 class TensorError(InputError):
@@ -98,7 +99,7 @@ class MismatchError(InputError):
     code = "E106"
     default_remedy = (
         "Do not ship this model. Compare preprocessing, opset and weights with the reference, or pass "
-        "a wider tolerance if the difference is understood."
+        "a wider --tolerance if the difference is understood."
     )
 
 
@@ -106,9 +107,7 @@ class DataError(InputError):
     """A data set or input file (npz, image, wav, csv) cannot be used."""
 
     code = "E107"
-    default_remedy = (
-        "Pass an .npz with arrays x (N, ...) and y (N,), or a folder of class folders with images or wav files."
-    )
+    default_remedy = "Check the file; the message says what is expected of it."
 
 
 class MissingExtraError(InputError):
@@ -168,11 +167,30 @@ class NetworkError(TransitError):
     default_remedy = "Check the network and try again; a partial download is resumed."
 
 
+_FULL = "Free some space, or choose another place; what was there before is unchanged."
+_CLOSED = "Choose a place that you may use, or change its permissions; what was there before is unchanged."
+_OCCUPIED = (
+    "Something else is in the way: a folder where a file belongs, or the reverse. Move it away or choose another path."
+)
+#: Error number of the operating system -> what to do about it.
+_STORAGE_REMEDIES = {
+    errno.ENOSPC: _FULL, errno.EDQUOT: _FULL,
+    errno.EACCES: _CLOSED, errno.EPERM: _CLOSED, errno.EROFS: _CLOSED,
+    errno.EISDIR: _OCCUPIED, errno.ENOTDIR: _OCCUPIED, errno.EEXIST: _OCCUPIED, errno.ENOTEMPTY: _OCCUPIED,
+}  # fmt: skip
+
+
 class StorageError(TransitError):
-    """A file could not be written or read: disk full, no permission."""
+    """A file could not be written or read: disk full, no permission, something else in its place."""
 
     code = "E302"
-    default_remedy = "Free some space or choose another place with EDGEWISE_HOME; what was there before is unchanged."
+    default_remedy = "Check the path and the disk that the message names; what was there before is unchanged."
+
+    @classmethod
+    def of(cls, action: str, path: object, error: OSError) -> "StorageError":
+        """What to raise where the system would not ``action`` ("read", "write") ``path``; the remedy fits its reason."""
+        remedy = _STORAGE_REMEDIES.get(error.errno or 0)
+        return cls(f"could not {action} {path}: {error.strerror or error}", remedy=remedy, path=str(path))
 
 
 class ProbeError(TransitError):

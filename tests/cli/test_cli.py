@@ -83,7 +83,8 @@ def test_missing_things_exit_with_one_and_json_carries_the_error(
 ) -> None:
     code, out, err = run(capsys, "run", digits_bundle, "nowhere.png", "--json")
     assert code == 1
-    assert json.loads(out)["error"]["code"] == "E102"
+    (told,) = json.loads(out)
+    assert (told["input"], told["error"]["code"]) == ("nowhere.png", "E102")
     assert "error[E102]" in err
     assert run(capsys, "run", "no-such-bundle", EXAMPLES / "seven.png")[0] == 1
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgewise.compose.diagnosis import diagnose, installed_wheels
+from edgewise.compose.diagnosis import Finding, diagnose, installed_wheels
 from edgewise.store.home import Home
 
 
@@ -47,3 +47,32 @@ def test_a_sound_installation_has_no_fault(tmp_path: Path) -> None:
     findings = diagnose(Home(tmp_path / "new"))
     assert [finding for finding in findings if finding.state == "fault"] == []
     assert {"signing key", "trust root", "device", "engine onnxruntime"} <= {finding.what for finding in findings}
+
+
+def home_findings(home: Home | None = None) -> dict[str, Finding]:
+    return {found.what: found for found in diagnose(home) if found.what in ("home", "trust root", "signing key")}
+
+
+def test_a_home_that_is_nowhere_is_a_fault_and_no_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEWISE_HOME", "~no-such-user-here/x")
+    found = home_findings()
+    assert list(found) == ["home"]
+    assert found["home"].state == "fault"
+    assert "EDGEWISE_HOME=" in found["home"].fix
+
+
+def test_a_home_that_is_a_file_or_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for root in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/edgewise"), tmp_path / ("x" * 300)):
+        found = home_findings(Home(root))
+        assert [found["home"].state, len(found)] == ["fault", 1], root
+    assert [path.name for path in tmp_path.iterdir()] == ["file"], "looking leaves nothing behind"
+
+
+def test_a_trust_root_or_key_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.trust_root.write_bytes(b"{")
+    home.default_key.mkdir(parents=True)
+    found = home_findings(home)
+    assert [found["trust root"].state, found["signing key"].state] == ["fault", "fault"]
+    assert str(home.trust_root) in found["trust root"].fix

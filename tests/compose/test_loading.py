@@ -11,13 +11,10 @@ import pytest
 import edgewise
 from edgewise.bundle.build import build_bundle, with_evidence
 from edgewise.bundle.safetensors import dump_arrays, parse_arrays
-from edgewise.compose.choosing import rule_out
 from edgewise.compose.demo import digits_data
 from edgewise.compose.packing import sign_release
 from edgewise.digests import digest_of
 from edgewise.errors import InputError, NotFoundError, RequirementError, SignatureError
-from edgewise.measure.metric import Metric
-from edgewise.measure.receipt import Receipt
 from edgewise.store.bundles import install_bundle, open_path, write_file
 from edgewise.store.home import Home
 from edgewise.trust.keys import PrivateKey
@@ -151,18 +148,3 @@ def test_a_variant_that_does_not_give_its_golden_answers_is_not_chosen(
     assert edgewise.load(tmp_path / "spoilt.bundle").origin.variant == "fp32"
     with pytest.raises(RequirementError, match="golden replay"):
         edgewise.load(tmp_path / "spoilt.bundle", require={"variant": "int8"})
-
-
-def receipt(variant: str, value: float, spread: float) -> Receipt:
-    metric = Metric("accuracy", value, value - spread, value + spread, 500, "wilson")
-    return Receipt(variant, "onnxruntime", "1", "CPU", 1, {}, {}, (metric,), None, None, 1, {}, "")
-
-
-def test_receipts_rule_out_what_is_clearly_worse_and_nothing_else() -> None:
-    close = [receipt("fp32", 0.95, 0.02), receipt("int8", 0.93, 0.02)]
-    apart = [receipt("fp32", 0.95, 0.01), receipt("int4", 0.80, 0.02)]
-    assert rule_out(close, None) == {}
-    assert set(rule_out(apart, None)) == {"int4"}
-    assert set(rule_out(close, 0.01)) == {"int8"}
-    assert rule_out(apart, 0.2) == {}
-    assert rule_out(close[:1], None) == {}

@@ -1,6 +1,8 @@
 """A package of ONNX Runtime is read without trusting it, and what is written opens in onnxruntime itself."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,20 @@ from edgewise.bundle.build import build_bundle
 from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.document import Document
 from edgewise.digests import digest_of
-from edgewise.errors import EdgewiseError, InputError, ModelError, NotFoundError, RefusedError, UnsupportedError
+from edgewise.errors import (
+    DocumentError,
+    EdgewiseError,
+    InputError,
+    ModelError,
+    NotFoundError,
+    RefusedError,
+    StorageError,
+    UnsupportedError,
+)
 from edgewise.importing.imported import ImportedModel
 from edgewise.importing.onnx_file import import_onnx
-from edgewise.importing.ort_package import COMPONENT, export_ort_package, import_ort_package
+from edgewise.importing.ort_package import COMPONENT, PackageImport, import_ort_package
+from edgewise.importing.ort_package_writing import export_ort_package
 from edgewise.importing.tflite_file import import_tflite
 
 onnx = pytest.importorskip("onnx", reason="needs the extra pack")
@@ -65,7 +77,7 @@ def selected(folder: Path) -> Any:
 
 def test_law_import_of_export_has_the_same_digests_labels_and_precision(bundle: Bundle, tmp_path: Path) -> None:
     assert export_ort_package(bundle, tmp_path / "p.ortpackage") == []
-    models = import_ort_package(tmp_path / "p.ortpackage")
+    models = import_ort_package(tmp_path / "p.ortpackage").variants
     assert [model.name for model in models] == ["two", "three"]
     for model, variant in zip(models, bundle.document.variants, strict=True):
         assert [digest_of(data) for data in model.files.values()] == [file.digest for file in variant.files]
@@ -75,6 +87,13 @@ def test_law_import_of_export_has_the_same_digests_labels_and_precision(bundle: 
             bundle.document.inputs,
         )
         assert any(bundle.document_digest in note for note in model.notes)
+
+
+def test_inputs_are_empty_where_nothing_is_recorded_beyond_the_file(bundle: Bundle, tmp_path: Path) -> None:
+    export_ort_package(bundle, tmp_path / "p")
+    package = import_ort_package(tmp_path / "p")
+    assert (package.task, package.inputs, package.states, package.decision) == ("classification", (), (), "")
+    assert package.notes == ()
 
 
 @pytest.mark.parametrize(("first", "factor"), [("", 2.0), ("three", 3.0)])
@@ -97,7 +116,7 @@ def test_a_real_model_gives_the_same_outputs_through_the_package(shared_data: Pa
     name = plain.get_inputs()[0].name
     (want,), (got,) = plain.run(None, {name: given}), selected(tmp_path / "p").create_session().run(None, {name: given})
     np.testing.assert_array_equal(got, want)
-    assert import_ort_package(tmp_path / "p")[0].model == path.read_bytes()
+    assert import_ort_package(tmp_path / "p").variants[0].model == path.read_bytes()
 
 
 def test_variants_of_other_formats_are_left_out_and_named(shared_data: Path, tmp_path: Path) -> None:
@@ -120,6 +139,34 @@ def test_export_never_writes_over_anything_and_leaves_no_draft(bundle: Bundle, t
         export_ort_package(bundle, tmp_path / "q", first="none")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "p"]
     assert (tmp_path / "p" / "mine.txt").read_text() == "mine"
+
+
+def test_a_place_that_cannot_be_written_is_a_storage_error_with_its_path(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for place in (tmp_path / "file" / "p", Path("/proc/none/p"), tmp_path / ("n" * 300)):
+        with pytest.raises(StorageError) as caught:
+            export_ort_package(bundle, place)
+        assert caught.value.details["path"] == str(place)
+        assert str(place) in caught.value.what
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "m"]
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file may grow beyond ``size`` bytes: writing more fails as it does on a full disk."""
+    resource = pytest.importorskip("resource", reason="needs POSIX limits")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_fills_up_is_a_storage_error_and_leaves_no_draft(bundle: Bundle, tmp_path: Path) -> None:
+    with room_for(500), pytest.raises(StorageError, match=str(tmp_path / "p")):
+        export_ort_package(bundle, tmp_path / "p")
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
 # ------------------------------------------------------------------------ hostile packages
@@ -210,16 +257,23 @@ def test_a_package_of_another_tool_is_read_and_options_are_named_not_taken_over(
     info = {"ort": {"model_file": "model.onnx", "session_options": {"session.disable_prepacking": "1"}}}
     folder = foreign(tmp_path / "p", executor_info=info)
     assert ort.ModelPackageContext(str(folder)).get_component_names() == ["encoder"]
-    (model,) = import_ort_package(folder)
+    (model,) = import_ort_package(folder).variants
     assert model.name == "encoder-cpu"
     assert any("session.disable_prepacking" in note for note in model.notes)
+
+
+def test_a_package_of_another_tool_says_nothing_whatever_else_its_metadata_holds(tmp_path: Path) -> None:
+    folder = foreign(tmp_path / "p", additional_metadata={"olive": {"task": 7}})
+    edited(folder, "manifest.json", lambda manifest: manifest.update(additional_metadata=5, description="theirs"))
+    package = import_ort_package(folder)
+    assert package == PackageImport(package.variants)
 
 
 def test_executor_info_may_lie_in_a_file_of_its_own(tmp_path: Path) -> None:
     folder = foreign(tmp_path / "p", executor_info={"ort": "ort.json"})
     (folder / "cpu" / "ort.json").write_text(json.dumps({"model_file": "model.onnx"}))
     assert ort.ModelPackageContext(str(folder)).get_variant_count("encoder") == 1
-    assert len(import_ort_package(folder)) == 1
+    assert len(import_ort_package(folder).variants) == 1
 
 
 def test_an_altered_shared_asset_is_refused_although_onnxruntime_opens_it(tmp_path: Path) -> None:
@@ -230,7 +284,7 @@ def test_an_altered_shared_asset_is_refused_although_onnxruntime_opens_it(tmp_pa
     (folder / "cpu" / "model.onnx").rename(asset / "model.onnx")
     entry = {"ep": "CPUExecutionProvider", "executor_info": {"ort": {"model_file": f"{uri}/model.onnx"}}}
     edited(folder, "manifest.json", lambda manifest: manifest["components"]["encoder"]["variants"].update(cpu=entry))
-    assert len(import_ort_package(folder)) == 1
+    assert len(import_ort_package(folder).variants) == 1
     scaled(tmp_path / "m", 3.0)
     (asset / "model.onnx").write_bytes((tmp_path / "m" / "by3.onnx").read_bytes())
     assert ort.ModelPackageContext(str(folder)).get_variant_count("encoder") == 1
@@ -245,8 +299,9 @@ def test_a_variant_for_another_runtime_is_left_out_with_the_reason(tmp_path: Pat
         manifest["components"]["encoder"]["variants"]["genai"] = {"executor_info": {"ort-genai": {}}}
 
     edited(folder, "manifest.json", add)
-    (model,) = import_ort_package(folder)
-    assert any("encoder/genai is left out" in note for note in model.notes)
+    package = import_ort_package(folder)
+    assert len(package.variants) == 1
+    assert any("encoder/genai is left out" in note for note in package.notes)
     edited(folder, "manifest.json", lambda manifest: manifest["components"]["encoder"]["variants"].pop("cpu"))
     with pytest.raises(UnsupportedError, match="names no model"):
         import_ort_package(folder)
@@ -264,4 +319,21 @@ def test_no_manifest_another_schema_and_other_forms_say_what_is_wrong(tmp_path: 
         import_ort_package(folder)
     (folder / "manifest.json").write_text('{"schema_version": "1.0", "schema_version": "1.0"}')
     with pytest.raises(RefusedError):
+        import_ort_package(folder)
+
+
+def test_names_and_options_that_would_write_to_the_terminal_do_not_reach_it(tmp_path: Path) -> None:
+    info = {"ort": {"model_file": "model.onnx", "session_options": {"\x1b[2J": "1"}}}
+    folder = foreign(tmp_path / "p", executor_info=info)
+    assert all(note.isprintable() for note in import_ort_package(folder).variants[0].notes)
+    edited(folder, "manifest.json", lambda it: it["components"].update({"\x1b[2J": it["components"]["encoder"]}))
+    with pytest.raises(ModelError) as caught:
+        import_ort_package(folder)
+    assert caught.value.what.isprintable()
+
+
+@pytest.mark.parametrize("options", [5, [1], {"a": 1}])
+def test_options_of_another_form_are_an_error_in_words(tmp_path: Path, options: Any) -> None:
+    folder = foreign(tmp_path / "p", executor_info={"ort": {"model_file": "model.onnx", "session_options": options}})
+    with pytest.raises(DocumentError, match="session_options"):
         import_ort_package(folder)

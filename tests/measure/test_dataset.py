@@ -1,8 +1,10 @@
 """Data sets: what is read is what was saved; what cannot be used is said in words. Bombs are in spec/attacks."""
 
+import tracemalloc
 import wave
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 from edgewise.bundle.limits import Limits
 from edgewise.errors import DataError, NotFoundError
 from edgewise.measure.dataset import Dataset, load_npz, read_dataset
+from edgewise.measure.npz import load_npy
 
 DTYPES = ["bool", "int8", "uint16", "<i4", ">i8", "float16", "<f4", ">f8", "<U3", "S2"]
 ARRAYS = hnp.arrays(
@@ -45,6 +48,70 @@ def test_limits_hold(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="at most 9000") as raised:
         load_npz(tmp_path / "d.npz", Limits(array_bytes=9000))
     assert raised.value.details["rule"] == "npz-size"
+
+
+@given(ARRAYS, st.booleans())
+def test_what_numpy_saved_alone_is_what_is_loaded(array: Any, fortran: bool) -> None:
+    array = np.asfortranarray(array) if fortran and array.ndim else array
+    with TemporaryDirectory() as folder:
+        np.save(Path(folder) / "a.npy", array)
+        loaded = load_npy(Path(folder) / "a.npy")
+    assert (loaded.shape, loaded.dtype) == (array.shape, array.dtype.newbyteorder("="))
+    assert loaded.tobytes() == array.astype(array.dtype.newbyteorder("=")).tobytes()
+
+
+def npy(header: str, content: bytes = b"") -> bytes:
+    return b"\x93NUMPY\x01\x00" + (len(header) + 1).to_bytes(2, "little") + header.encode() + b"\n" + content
+
+
+def header(shape: str, descr: str = "<f4") -> str:
+    return f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}"
+
+
+@pytest.mark.parametrize(
+    ("data", "rule"),
+    [
+        (b"", "malformed"),
+        (b"1,2,3\n", "malformed"),
+        (b"\x93NUMPY\x01\x00", "malformed"),
+        (npy("hello"), "malformed"),
+        (npy("[" * 1000), "malformed"),
+        (npy(" " * 3000), "malformed"),
+        (npy(header("(2,)"), bytes(7)), "malformed"),
+        (npy(header("(2,)"), bytes(9)), "malformed"),
+        (npy(header("(-2,)"), bytes(8)), "malformed"),
+        (npy(header("(1000000000000,)"), bytes(8)), "malformed"),
+        (npy(header("(0, 10000000000000000000000)")), "malformed"),
+        (npy(header("(2,)", "|b1"), b"\x01\x02"), "malformed"),
+        (npy(header("(1,)", "|O"), bytes(8)), "dtype"),
+        (npy(header("(1,)", "<M8[s]"), bytes(8)), "dtype"),
+        (npy(header("(2000,)"), bytes(8000)), "size"),
+    ],
+)
+def test_what_is_no_array_is_refused_with_the_rule_and_takes_no_memory(tmp_path: Path, data: bytes, rule: str) -> None:
+    (tmp_path / "a.npy").write_bytes(data)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError) as raised:
+            load_npy(tmp_path / "a.npy", Limits(array_bytes=8000))
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    assert raised.value.details["rule"] == f"npy-{rule}"
+    assert raised.value.what.startswith(str(tmp_path / "a.npy"))
+
+
+def test_a_pickle_is_refused_unread(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([{"a": 1}], object), allow_pickle=True)
+    with pytest.raises(DataError, match="objects never"):
+        load_npy(tmp_path / "a.npy")
+
+
+def test_what_cannot_be_opened_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none.npy"):
+        with pytest.raises(DataError) as raised:
+            load_npy(path)
+        assert raised.value.details["rule"] == "npy-unreadable"
 
 
 def test_an_npz_becomes_a_data_set(tmp_path: Path) -> None:

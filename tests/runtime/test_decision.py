@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgewise.errors import InputError
 from edgewise.runtime.answer import Answer
 from edgewise.runtime.decision import are_indices, read_detections, top_scores, winners
 from edgewise.runtime.rows import join_rows, row_at
@@ -116,3 +117,22 @@ def test_samples_go_in_and_answers_come_out_with_and_without_the_batch_axis() ->
     assert join_rows([np.zeros((1, 4)), np.ones((1, 4))], batched=True).shape == (2, 4)
     assert join_rows([np.zeros(4), np.ones(4)], batched=False).shape == (2, 4)
     assert join_rows([np.zeros(()), np.ones(())], batched=True).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("what", ["label", "index", "score", "labels", "detections"])
+def test_an_answer_of_another_task_has_no_class_and_says_what_to_read(what: str) -> None:
+    with pytest.raises(InputError, match=f"regression: it has no {what}") as caught:
+        getattr(answer("regression", True, y=np.array([[1.5]], np.float32)), what)
+    assert "output" in caught.value.remedy
+
+
+def test_a_quantized_score_is_told_in_real_numbers() -> None:
+    origin = Origin("int8", "litert", "CPU", "p", "classification", LABELS, True, (1 / 256, -128))
+    said = Answer({"p": np.array([[-128, 127, 0]], np.int8)}, origin, True)
+    assert (said.label, said.score) == ("b", pytest.approx(255 / 256))
+    assert said.outputs["p"].dtype == np.int8, "the output itself stays as the model gave it"
+
+
+def test_an_anomaly_has_a_score() -> None:
+    assert answer("anomaly", True, s=np.array([[2.5]], np.float32)).score == 2.5
+    assert answer("anomaly", s=np.array([1.0, 2.0], np.float32)).to_json()["score"] == [1.0, 2.0]

@@ -25,7 +25,9 @@ def test_text_is_converted_and_nothing_is_demanded_by_default() -> None:
 @pytest.mark.parametrize(
     ("clauses", "words"),
     [({"p95": 1}, "max_p95_ms"), ({"max_p95_ms": "fast"}, "number"), ({"min_share_on_provider": 0.5}, "needs a provider"),
-     ({"provider": "x", "min_share_on_provider": 50}, "between 0 and 1")],
+     ({"provider": "x", "min_share_on_provider": 50}, "between 0 and 1"), ({"max_p95_ms": "nan"}, "number"),
+     ({"max_rss_mb": float("inf")}, "finite"), ({"max_metric_drop": -1}, "0 or more"), ({"max_p95_ms": True}, "number"),
+     ({"provider": ""}, "needs a name"), ({"engine": None}, "needs a name"), ("max_p95_ms=5", "not a str")],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(clauses: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):

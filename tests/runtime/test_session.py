@@ -157,3 +157,29 @@ def test_an_answer_is_json(doubler: Session) -> None:
     assert value["label"] == "b"
     assert value["outputs"] == {"y": [[0.0, 2.0, 0.0]]}
     assert value["deferred"] is False
+
+
+def test_free_sizes_are_free_and_fixed_ones_are_checked() -> None:
+    spec = TensorSpec("x", "float32", ("batch", "height", 2))
+    model = open_graph(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        {"x": ["batch", "height", 2]},
+        {"y": ["batch", "height", 2]},
+        x=spec,
+    )
+    for height in (1, 5):
+        assert model.predict(np.zeros((1, height, 2), np.float32)).outputs["y"].shape == (1, height, 2)
+    with pytest.raises(TensorError, match=r"got shape \(1, 5, 3\)"):
+        model.predict(np.zeros((1, 5, 3), np.float32))
+
+
+def test_inputs_of_one_call_are_all_single_or_all_batches(doubler: Session) -> None:
+    nodes = [helper.make_node("Add", ["a", "b"], ["y"])]
+    two = open_graph(nodes, {"a": ["batch", 3], "b": ["batch", 3]}, {"y": ["batch", 3]})
+    one, many = array(1, 2, 3), np.ones((2, 3), np.float32)
+    assert two.predict(a=one, b=one).output.tolist() == [2, 4, 6]
+    assert two.predict(a=one, b=one[None]).output.tolist() == [2, 4, 6]
+    with pytest.raises(TensorError, match="a came as one example, b as a batch"):
+        two.predict(a=one, b=many)
+    with pytest.raises(TensorError, match=r"both by position and by name \(foo\)"):
+        doubler.predict(one, foo=one)

@@ -221,6 +221,7 @@ def test_a_name_with_a_version_means_that_version(tmp_path: Path) -> None:
 
 
 REFS = [
+    "",
     "nothing",
     "../x",
     "digits/../x",
@@ -261,3 +262,30 @@ def test_a_path_wins_over_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     write_file(minimal_bundle(), tmp_path / "digits")
     assert find_bundle("digits", home) == Path("digits")
+
+
+@pytest.mark.parametrize("ref", ["digits", "digits:1.0.0"])
+def test_a_folder_that_is_no_bundle_does_not_hide_an_installed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ref: str
+) -> None:
+    home = Home(tmp_path / "home")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ref).mkdir()
+    with pytest.raises(NotFoundError, match=r"the folder .* is no bundle"):
+        find_bundle(ref, home)
+    install(home, "1.0.0")
+    assert find_bundle(ref, home) == home.bundles / "digits" / "1.0.0.bundle"
+    assert find_bundle(f"./{ref}", home) == Path(ref), "with a separator it is a path"
+    write_folder(minimal_bundle(), tmp_path / ref)
+    assert find_bundle(ref, home) == Path(ref)
+
+
+def test_a_name_that_is_not_found_says_where_names_are_looked_up(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    for ref in ("", "nothing"):
+        with pytest.raises(NotFoundError, match="none is installed yet") as raised:
+            find_bundle(ref, home)
+        assert str(home.bundles) in raised.value.remedy
+    with pytest.raises(NotFoundError) as raised:
+        open_path(tmp_path / "nothing")
+    assert raised.value.remedy == "Check the path."

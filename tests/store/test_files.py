@@ -44,16 +44,22 @@ def test_a_link_is_replaced_not_followed(tmp_path: Path) -> None:
 
 def test_a_disk_that_is_full_or_closed_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StorageError, match="could not write"):
+    with pytest.raises(StorageError, match="could not write") as raised:
         write_bytes(tmp_path / "file" / "x", b"")
+    assert "in the way" in raised.value.remedy
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StorageError, match="could not write") as raised:
+        write_bytes(tmp_path / "folder", b"")
+    assert "in the way" in raised.value.remedy
     if Path("/dev/full").exists():
 
         def fill(file: BinaryIO) -> None:
             with Path("/dev/full").open("wb", buffering=0) as full:
                 full.write(b"x")
 
-        with pytest.raises(StorageError, match="No space left"):
+        with pytest.raises(StorageError, match="No space left") as raised:
             write_atomic(tmp_path / "x", fill)
+        assert "Free some space" in raised.value.remedy
         assert not (tmp_path / "x").exists()
 
 
@@ -65,6 +71,15 @@ def test_reading_is_bounded_and_says_what_is_missing(tmp_path: Path) -> None:
     for path in (tmp_path / "y", tmp_path, tmp_path / "x" / "y"):
         with pytest.raises(NotFoundError, match="the key"):
             read_bounded(path, 4, "the key")
+    with pytest.raises(NotFoundError, match="is a folder; a file is needed"):
+        read_bounded(tmp_path, 4, "the key")
+
+
+def test_without_a_home_directory_it_is_said_how_to_name_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEWISE_HOME", "~no-such-user-here/x")
+    with pytest.raises(StorageError, match="no home directory") as raised:
+        Home.default()
+    assert "EDGEWISE_HOME" in raised.value.remedy
 
 
 def test_home_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

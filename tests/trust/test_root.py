@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from edgewise.trust.keys import PrivateKey
 from edgewise.trust.root import ROLES, TrustRoot
 
 SEEDS = st.binary(min_size=32, max_size=32)
-OWNERS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+OWNERS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=256)
 KEYS = st.lists(st.tuples(SEEDS, OWNERS, st.sets(st.sampled_from(ROLES))), max_size=4)
 
 
@@ -66,3 +67,50 @@ def test_a_broken_root_is_the_users_key_file_not_a_hostile_bundle() -> None:
     with pytest.raises(KeyFileError) as raised:
         TrustRoot.parse(b"{")
     assert raised.value.details["rule"] == "json-malformed"
+
+
+UNPRINTABLE = ["x" * 257, "a\x1b[31m", "a\nb", "\x7f", "\x9b"]
+
+
+@pytest.mark.parametrize("name", [*UNPRINTABLE, "\udcff"], ids=ascii)
+def test_a_name_that_no_root_may_hold_is_refused_before_it_is_in_one(name: str) -> None:
+    with pytest.raises(KeyFileError, match="256 characters") as raised:
+        TrustRoot().with_key(PUBLIC_TEST_KEYS["publisher"].public, name)
+    assert "--name" in raised.value.remedy
+
+
+@pytest.mark.parametrize("name", UNPRINTABLE, ids=ascii)
+def test_a_root_with_such_a_name_is_refused_by_the_reader_and_by_the_schema(name: str, spec: Path) -> None:
+    import jsonschema
+
+    schema = json.loads((spec / "schemas" / "root.schema.json").read_text(encoding="utf-8"))
+    value = json.loads(sample_root().to_bytes())
+    jsonschema.Draft202012Validator(schema).validate(value)
+    next(iter(value["keys"].values()))["name"] = name
+    assert not jsonschema.Draft202012Validator(schema).is_valid(value)
+    with pytest.raises(KeyFileError, match="name"):
+        TrustRoot.parse(json.dumps(value).encode())
+
+
+def test_a_key_without_a_name_is_shown_by_its_id() -> None:
+    key = PUBLIC_TEST_KEYS["publisher"].public
+    root = TrustRoot.parse(TrustRoot().with_key(key, "").to_bytes())
+    assert root.name_of(key.key_id) == key.key_id[:12]
+
+
+def test_a_root_never_grows_beyond_what_is_read() -> None:
+    root = TrustRoot()
+    for number in range(256):
+        root = root.with_key(PrivateKey(number.to_bytes(32)).public, "")
+    assert TrustRoot.parse(root.to_bytes()).keys == root.keys
+    assert len(root.with_key(PrivateKey(bytes(32)).public, "renamed").keys) == 256
+    with pytest.raises(KeyFileError, match="at most 256 keys"):
+        root.with_key(PrivateKey(b"x" * 32).public, "")
+
+
+@pytest.mark.parametrize("data", [b"{", b"{}"])
+def test_the_remedy_of_a_broken_root_says_which_file_and_how(data: bytes) -> None:
+    with pytest.raises(KeyFileError) as raised:
+        TrustRoot.parse(data)
+    assert "EDGEWISE_HOME/root.json" in raised.value.remedy
+    assert "edgewise key trust" in raised.value.remedy

@@ -42,9 +42,14 @@ def test_a_release_proves_its_signer_and_its_receipts() -> None:
 
 
 def test_what_is_not_signed_is_refused_with_the_way_out() -> None:
-    with pytest.raises(SignatureError, match="is not signed") as raised:
+    with pytest.raises(SignatureError, match="is not signed") as unsigned:
         verify_bundle(minimal_bundle(), sample_root())
-    assert "edgewise key trust" in raised.value.remedy
+    assert "--unsigned" in unsigned.value.remedy
+    assert "edgewise key trust" not in unsigned.value.remedy, "there is nobody to trust"
+    with pytest.raises(SignatureError, match="is not trusted") as untrusted:
+        verify_bundle(signed_bundle(), TrustRoot())
+    assert "edgewise key trust" in untrusted.value.remedy
+    assert all("--unsafe-no-verification" in raised.value.remedy for raised in (unsigned, untrusted))
 
 
 def test_an_empty_root_trusts_nobody() -> None:

@@ -101,8 +101,9 @@ class Golden:
     """Chosen inputs and the outputs that each variant gave for them when it was packed, in one safetensors file.
 
     Tensors are named ``in/<input>`` and ``out/<variant>/<output>``. A replay passes where every value is within
-    ``absolute + relative * |expected|`` and the share of equal decisions is at least ``agreement``; on another
-    processor a quantized variant may differ by rounding, so ``absolute`` is per variant where it needs to be.
+    ``absolute * spread + relative * |expected|``, the spread being that of the recorded output, and the share of equal decisions
+    is at least ``agreement``; on another processor a quantized variant may differ by rounding, so ``absolute`` is per variant
+    where it needs to be.
     """
 
     file: File

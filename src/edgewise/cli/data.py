@@ -2,11 +2,13 @@
 
 import argparse
 import os
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edgewise.cli.output import Progress, add_json, print_json, table, unit_bytes
+from edgewise.errors import InputError
 from edgewise.net.catalogue import find_set, get_set, list_sets
 from edgewise.net.transport import UrllibTransport
 from edgewise.store.home import Home
@@ -23,7 +25,7 @@ def register(commands: Any) -> None:
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="show the sets there are")
-    get = actions.add_parser("get", help="fetch and verify a set, and print where it lies")
+    get = actions.add_parser("get", help="fetch and verify a set, and print where it lies (on stderr: its licence)")
     get.add_argument("name")
     for action in (listing, get):
         add_json(action)
@@ -41,21 +43,35 @@ def run(options: argparse.Namespace) -> int:
             ]
             table(rows, ("name", "for", "size", "licence"))
         return 0
+    path, licence = _get(options.name), find_set(options.name).licence
+    if options.json:
+        print_json({"name": options.name, "path": str(path), "licence": licence})
+    else:
+        print(path)
+        print(f"licence: {licence}", file=sys.stderr)  # there, so that a script reads the path alone
+    return 0
+
+
+def _get(name: str) -> Path:
     progress = Progress()
     try:
-        local = os.environ.get("EDGEWISE_DATA")
-        path = get_set(
-            options.name,
+        return get_set(
+            name,
             cache=Home.default().data,
             transport=UrllibTransport(),
             base_url=os.environ.get("EDGEWISE_DATA_URL"),
-            local=Path(local) if local else None,
-            progress=partial(progress, f"fetch {options.name}"),
+            local=_local(),
+            progress=partial(progress, f"fetch {name}"),
         )
     finally:
         progress.close()
-    if options.json:
-        print_json({"name": options.name, "path": str(path), "licence": find_set(options.name).licence})
-    else:
-        print(path)
-    return 0
+
+
+def _local() -> Path | None:
+    named = os.environ.get("EDGEWISE_DATA")
+    if named and not Path(named).is_dir():
+        raise InputError(
+            f"EDGEWISE_DATA is {named!r}, which is no folder here",
+            remedy="Set it to the folder that has the sets, or unset it to have them fetched.",
+        )
+    return Path(named) if named else None

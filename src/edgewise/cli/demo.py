@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgewise.cli.output import add_json, heading, print_json, short, table, unit_bytes, unit_ms
+from edgewise.cli.output import Progress, add_json, heading, print_json, short, table, unit_bytes, unit_ms
 from edgewise.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -33,7 +33,11 @@ def run(options: argparse.Namespace) -> int:
         from edgewise.compose.demo import run_demo  # noqa: PLC0415  (extra: pack)
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"the demo needs {error.name}", remedy="pip install 'edgewise[pack]'") from None
-    result = run_demo(options.output, lambda step: print(f"- {step}", file=sys.stderr, flush=True))
+    progress = Progress()
+    try:
+        result = run_demo(options.output, lambda step: print(f"- {step}", file=sys.stderr, flush=True), progress)
+    finally:
+        progress.close()
     if options.json:
         print_json(result.to_json())
     else:
@@ -60,7 +64,7 @@ def _print(result: "DemoResult") -> None:
         ("variant", "by", "size", "accuracy (95 % interval)", "p50", "peak memory", "graph nodes"),
     )
     heading("Verified")
-    table([(check.what, "ok" if check.passed else "FAILED", check.details) for check in result.verified.checks])
+    table([(check.what, check.state, check.details) for check in result.verified.checks])
     heading("Answered here")
     receipt = next(item for item in packed.evaluations if item.candidate.variant == session.origin.variant)
     ratio = result.ours.p50_ms / result.bare.p50_ms

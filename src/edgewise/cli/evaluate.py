@@ -6,7 +6,8 @@ from typing import Any
 
 from edgewise.cli.options import add_requirements, add_trust, read_requirements
 from edgewise.cli.output import Progress, add_json, print_json, short, table, unit_bytes, unit_ms
-from edgewise.compose.evaluating import evaluate_path
+from edgewise.compose.evaluating import Evaluated, Row, evaluate_path
+from edgewise.errors import RequirementError
 
 __all__ = ["register", "run"]
 
@@ -39,30 +40,42 @@ def run(options: argparse.Namespace) -> int:
         progress.close()
     if options.json:
         print_json(result.to_json())
-        return 0
-    rows = []
-    for item, promised in result.rows:
-        said = promised.metrics[0] if promised and promised.metrics else None
-        rows.append(
-            (
-                item.candidate.variant,
-                f"{item.candidate.engine}/{short(item.candidate.provider)}",
-                str(item.metrics[0]),
-                str(said) if said else "-",
-                unit_ms(item.latency.p50_ms),
-                unit_ms(item.latency.p95_ms),
-                f"{item.latency.throughput_per_second:.0f}/s",
-                unit_bytes(item.peak_rss) if item.peak_rss else "-",
-                unit_bytes(item.size),
-                ", ".join(f"{count} {short(name)}" for name, count in item.placement.items()),
-            )
-        )
-    name = result.rows[0][0].metrics[0].name
-    table(rows, ("variant", "by", name, "receipt", "p50", "p95", "rate", "peak memory", "size", "nodes"))
+    else:
+        _print(result)
+    return 0 if result.met else RequirementError.exit_code
+
+
+def _print(result: Evaluated) -> None:
+    table([_cells(row) for row in result.rows], _headers(result))
+    for row in result.rows:
+        others = ", ".join(f"{metric.name} {metric}" for metric in row.evaluation.metrics[1:])
+        if others:
+            print(f"{row.evaluation.candidate.variant} by {row.evaluation.candidate.engine}: {others}")
+    for row in result.rows:
+        if row.unmet:
+            print(f"not met: {row.evaluation.candidate}: {row.unmet}")
     for candidate, reason in result.failed:
         print(f"not measured: {candidate}: {reason}")
-    for item, _ in result.rows:
-        others = ", ".join(f"{metric.name} {metric}" for metric in item.metrics[1:])
-        if others:
-            print(f"{item.candidate.variant}: {others}")
-    return 0
+    if result.receipts:
+        print(f"{result.receipts}: the bundle with {len(result.rows)} more receipts")
+
+
+def _headers(result: Evaluated) -> tuple[str, ...]:
+    name = result.rows[0].evaluation.metrics[0].name
+    return ("variant", "by", name, "receipt", "p50", "p95", "rate", "memory", "size", "nodes")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    item, promised = row.evaluation, row.receipt
+    return (
+        item.candidate.variant,
+        f"{item.candidate.engine}/{short(item.candidate.provider)}",
+        str(item.metrics[0]),
+        str(promised.metrics[0]) if promised and promised.metrics else "-",
+        unit_ms(item.latency.p50_ms),
+        unit_ms(item.latency.p95_ms),
+        f"{item.latency.throughput_per_second:.0f}/s",
+        unit_bytes(item.peak_rss) if item.peak_rss else "-",
+        unit_bytes(item.size),
+        ", ".join(f"{count} {short(name)}" for name, count in item.placement.items()),
+    )

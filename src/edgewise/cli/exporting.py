@@ -29,17 +29,28 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     # Deferred: it imports onnxruntime, which `--help` does not need.
-    from edgewise.importing.ort_package import export_ort_package  # noqa: PLC0415
+    from edgewise.importing.ort_package_writing import export_ort_package  # noqa: PLC0415
 
     home = Home.default()
     path = find_bundle(options.bundle, home)
     bundle, _ = open_verified(path, options.trust, home, unsafe_no_verification=options.unsafe_no_verification)
     left_out = export_ort_package(bundle, options.output)
     written = [variant.name for variant in bundle.document.variants if variant.name not in left_out]
+    files = [file.path for file in bundle.document.files]
     if options.json:
-        print_json({"ref": bundle.ref, "path": str(options.output), "variants": written, "leftOut": left_out})
+        print_json(
+            {
+                "ref": bundle.ref,
+                "path": str(options.output),
+                "variants": written,
+                "leftOut": left_out,
+                "filesLeftOut": files,
+            }
+        )
         return 0
     print(f"{options.output}: {', '.join(written)}")
     if left_out:
         print(f"note: left out, since they are no ONNX: {', '.join(left_out)}")
+    if files:
+        print(f"note: left out, since a package has no place for them: {', '.join(files)}")
     return 0

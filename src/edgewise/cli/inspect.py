@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from edgewise.bundle.tensors import TensorSpec
 from edgewise.cli.options import add_trust
 from edgewise.cli.output import add_json, heading, print_json, short, table, unit_bytes, unit_ms
 from edgewise.compose.report import Report, make_report
@@ -19,7 +20,7 @@ def register(commands: Any) -> None:
         description="Show what is in a bundle. Nothing of it is run. Whether its signature is trusted is shown, not demanded.",
     )
     parser.add_argument("bundle", metavar="NAME|FILE")
-    add_trust(parser)
+    add_trust(parser, unsafe=False)
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -44,10 +45,13 @@ def _print(report: Report) -> None:
     heading("Interface")
     states = {state.input: state.output for state in document.states}
     tensors = [
-        ("input", str(spec), f"state, from {states[spec.name]}" if spec.name in states else "")
+        ("input", str(spec), _about(spec, f"state, from {states[spec.name]}" if spec.name in states else ""))
         for spec in document.inputs
     ]
-    tensors += [("output", str(spec), "decides" if spec.name == document.decision else "") for spec in document.outputs]
+    tensors += [
+        ("output", str(spec), _about(spec, "decides" if spec.name == document.decision else ""))
+        for spec in document.outputs
+    ]
     table(tensors)
     if document.labels:
         shown = ", ".join(document.labels[:20])
@@ -69,17 +73,36 @@ def _print(report: Report) -> None:
     )
     heading("Receipts")
     _print_receipts(report)
+    if report.others:
+        heading("Other evidence")
+        table(report.others, ("kind", "counts"))
     heading("Golden set")
     golden = document.golden
     if golden is None:
         print("none")
     else:
-        print(f"{report.golden_count} inputs; at least {golden.agreement:.1%} of the decisions have to be the same")
-        allowed = [(v.name, f"{golden.tolerance(v.name):g} + {golden.relative:g} x |value|") for v in document.variants]
+        made = ", made up from the interface" if golden.extra.get("source") == "seeded" else ""
+        print(
+            f"{report.golden_count} inputs{made}; at least {golden.agreement:.1%} of the decisions have to be the same"
+        )
+        allowed = [
+            (v.name, f"{golden.tolerance(v.name):g} x spread + {golden.relative:g} x |value|")
+            for v in document.variants
+        ]
         table(allowed, ("variant", "allowed difference"))
     if document.files:
         heading("Files")
         table([(file.path, file.media_type, unit_bytes(file.size)) for file in document.files])
+
+
+def _about(spec: TensorSpec, role: str) -> str:
+    """What else the interface says of a tensor."""
+    parts = [role, spec.content if spec.content != "tensor" else ""]
+    rate, quantized = spec.extra.get("sampleRate"), spec.extra.get("quantization")
+    parts.append(f"{rate} Hz" if rate else "")
+    if isinstance(quantized, dict) and isinstance(quantized.get("scale"), (int, float)):
+        parts.append(f"real = {quantized['scale']:.6g} x (value - {quantized.get('zeroPoint')})")
+    return ", ".join(filter(None, parts))
 
 
 def _print_receipts(report: Report) -> None:

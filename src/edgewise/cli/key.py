@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edgewise.cli.output import add_json, print_json, table
-from edgewise.compose.keys import load_public, new_key, trust_key
-from edgewise.compose.loading import read_trust
+from edgewise.compose.keys import load_public, new_key, public_path, trust_key, trusted_keys
 from edgewise.store.home import Home
 
 __all__ = ["register", "run"]
@@ -30,33 +29,38 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     home = Home.default()
     if options.action == "list":
-        root = read_trust(None, home)
-        rows = [
-            (key_id, root.name_of(key_id), ", ".join(r for r, ids in root.roles.items() if key_id in ids))
-            for key_id in root.keys
-        ]
-        if options.json:
-            print_json([{"keyId": key_id, "name": name, "roles": roles.split(", ")} for key_id, name, roles in rows])
-        else:
-            table(rows, ("key id", "name", "trusted for"))
+        _list(home, as_json=options.json)
         return 0
     if options.action == "new":
         path = options.output or home.default_key
         key = new_key(path, home, options.name)
-        result = {
-            "keyId": key.key_id,
-            "private": str(path),
-            "public": str(path.with_suffix(".pub")),
-            "trustRoot": str(home.trust_root),
-        }
+        files = {"private": str(path), "public": str(public_path(path))}
     else:
         key = load_public(options.public)
         trust_key(key, options.name or options.public.stem, home)
-        result = {"keyId": key.key_id, "public": str(options.public), "trustRoot": str(home.trust_root)}
+        files = {"public": str(options.public)}
+    result = {"keyId": key.key_id, **files, "trustRoot": str(home.trust_root)}
     if options.json:
         print_json(result)
-    else:
-        table(list(result.items()))
-        if options.action == "new":
-            print("Keep the private file to yourself; give the .pub file to those who should trust your bundles.")
+        return 0
+    table(list(result.items()))
+    if options.action == "new":
+        print("Keep the private file to yourself; give the .pub file to those who should trust your bundles.")
     return 0
+
+
+def _list(home: Home, *, as_json: bool) -> None:
+    root = trusted_keys(home)
+    found = [
+        {"keyId": key_id, "name": root.name_of(key_id), "roles": [r for r, ids in root.roles.items() if key_id in ids]}
+        for key_id in root.keys
+    ]
+    if as_json:
+        print_json(found)
+    elif not found:
+        print(
+            f"none yet: there is no key in {home.trust_root}; `edgewise key new` makes one, `edgewise key trust FILE.pub` adds one"
+        )
+    else:
+        rows = [(item["keyId"], item["name"], ", ".join(item["roles"])) for item in found]
+        table(rows, ("key id", "name", "trusted for"))

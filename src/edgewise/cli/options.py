@@ -10,16 +10,18 @@ from edgewise.runtime.requirements import Requirements
 __all__ = ["add_requirements", "add_trust", "read_requirements"]
 
 
-def add_trust(parser: argparse.ArgumentParser) -> None:
-    """Add ``--trust`` and the dangerous one."""
-    parser.add_argument(
+def add_trust(parser: argparse.ArgumentParser, *, unsafe: bool = True) -> None:
+    """Add ``--trust`` and, where a bundle is used and not only looked at, the dangerous one; never both in one call."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
         "--trust", type=Path, metavar="ROOT", help="trust root to check signatures with (default: your own)"
     )
-    parser.add_argument(
-        "--unsafe-no-verification",
-        action="store_true",
-        help="load even if nobody you trust has signed it: it runs with your rights",
-    )
+    if unsafe:
+        group.add_argument(
+            "--unsafe-no-verification",
+            action="store_true",
+            help="load even if nobody you trust has signed it: it runs with your rights",
+        )
 
 
 def add_requirements(parser: argparse.ArgumentParser) -> None:
@@ -31,11 +33,17 @@ def add_requirements(parser: argparse.ArgumentParser) -> None:
 
 
 def read_requirements(options: argparse.Namespace) -> Requirements:
-    """The requirements in ``--require``. Raises InputError for a clause without a value or one that there is not."""
+    """The requirements in ``--require``. Raises InputError for a clause that there is not, has no value or is given twice."""
     clauses: dict[str, Any] = {}
     for text in options.require:
         name, equals, value = text.partition("=")
         if not equals:
             raise InputError(f"--require {text}: a value is needed, as in max_p95_ms=5")
-        clauses[name.strip()] = value.strip()
+        clause = name.strip()
+        if clause in clauses:
+            raise InputError(
+                f"--require {clause} is given twice: {clauses[clause]} and {value.strip()}",
+                remedy="Leave one of the two out.",
+            )
+        clauses[clause] = value.strip()
     return Requirements.parse(clauses)

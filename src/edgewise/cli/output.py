@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from shutil import get_terminal_size
 from typing import Any
 
+from edgewise.cli.streams import is_utf8, json_printable, printable, silence
 from edgewise.errors import EdgewiseError
 
 __all__ = ["Progress", "add_json", "heading", "print_error", "print_json", "short", "table", "unit_bytes", "unit_ms"]
@@ -27,13 +28,28 @@ def short(provider: str) -> str:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """One JSON document on stdout; in ASCII where that is not UTF-8, as JSON has to be (RFC 8259 section 8.1)."""
+    text = json.dumps(value, indent=2, ensure_ascii=not is_utf8(sys.stdout))
+    sys.stdout.write(json_printable(text) + "\n")
 
 
 def print_error(error: EdgewiseError) -> None:
-    """``error[E123]: what`` and ``fix: what to do``."""
-    sys.stderr.write(f"error[{error.code}]: {error.what}\nfix: {error.remedy}\n")
+    """``error[E123]: what``, each of its reasons on a line of its own, and ``fix: what to do``."""
+    try:
+        sys.stderr.write(f"error[{error.code}]: {printable(_told(error))}\nfix: {printable(error.remedy)}\n")
+        sys.stderr.flush()
+    except OSError:
+        silence(sys.stderr)  # nobody is left to tell; the exit code still says it
+
+
+def _told(error: EdgewiseError) -> str:
+    reasons = [str(reason) for reason in error.details.get("reasons") or ()]
+    if not reasons:
+        return error.what
+    # The reasons may be in the sentence too, for those who have only that.
+    head = error.what.split("\n", 1)[0].partition(reasons[0])[0].rstrip(" :;")
+    listed = [f"  - {reason}".replace("\n", "\n    ") for reason in reasons]
+    return "\n".join([f"{head}:", *listed]) if head else error.what
 
 
 def heading(text: str) -> None:
@@ -42,12 +58,16 @@ def heading(text: str) -> None:
 
 
 def table(rows: Iterable[Sequence[Any]], headers: Sequence[str] = ()) -> None:
-    """A plain table; on a terminal its widest columns are wrapped until it fits, elsewhere every row stays one line."""
+    """A plain table; on a terminal its widest columns are wrapped until it fits, elsewhere every row stays one line.
+
+    Only line ends are kept of what a terminal would obey: names and labels come from outside.
+    """
     from tabulate import tabulate  # noqa: PLC0415  (only where a table is printed)
 
-    cells = [[str(cell) for cell in row] for row in rows]
-    limits = _widths(cells, headers) if sys.stdout.isatty() else None
-    print(tabulate(cells, headers=headers, tablefmt="simple", disable_numparse=True, maxcolwidths=limits))
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    titles = [printable(title) for title in headers]
+    limits = _widths(cells, titles) if sys.stdout.isatty() else None
+    print(tabulate(cells, headers=titles, tablefmt="simple", disable_numparse=True, maxcolwidths=limits))
 
 
 def _widths(cells: list[list[str]], headers: Sequence[str]) -> list[int | None] | None:
@@ -83,7 +103,10 @@ def unit_bytes(value: float) -> str:
 
 
 class Progress:
-    """A bar on stderr for whatever takes longer than two seconds; silent where stderr is no terminal."""
+    """A bar on stderr for whatever takes longer than two seconds; silent where stderr is no terminal.
+
+    The seconds count from when it is made, so that many short steps show a bar too, each its own.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -94,11 +117,11 @@ class Progress:
     def __call__(self, what: str, done: int, total: int) -> None:
         if what != self._what:
             self.close()
-            self._what, self._started = what, self._clock()
+            self._what = what
         if self._bar is None and self._clock() - self._started > _QUIET_SECONDS and sys.stderr.isatty():
             from tqdm import tqdm  # noqa: PLC0415  (only where a bar is shown)
 
-            self._bar = tqdm(total=total, desc=what, leave=False, unit_scale=True)
+            self._bar = tqdm(total=total, desc=printable(what), leave=False, unit_scale=True)
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
 

@@ -39,6 +39,13 @@ def _add_interface(group: Any) -> None:
     group.add_argument("--decision", default="", metavar="OUTPUT", help="the output that decides (default: the first)")
     group.add_argument("--range", default="", metavar="LOW,HIGH", help="values that the first input may have")
     group.add_argument(
+        "--sample-rate",
+        type=int,
+        default=0,
+        metavar="HZ",
+        help="of an audio input; a wav file of another rate is refused",
+    )
+    group.add_argument(
         "--before", default="", metavar="FRAGMENT",
         help="preprocessing to join in front, KIND:KEY=VALUE,..., as in image:size=224x224 (docs/preprocessing.md)",
     )  # fmt: skip
@@ -71,8 +78,9 @@ def _add_evidence(group: Any) -> None:
     group.add_argument(
         "--allow-unfaithful", action="store_true", help="also pack variants that answer otherwise than the first one"
     )
-    group.add_argument("--key", type=Path, metavar="FILE", help="private key to sign with (default: your own)")
-    group.add_argument(
+    signing = group.add_mutually_exclusive_group()
+    signing.add_argument("--key", type=Path, metavar="FILE", help="private key to sign with (default: your own)")
+    signing.add_argument(
         "--unsigned", action="store_true", help="do not sign; such a bundle loads only with --unsafe-no-verification"
     )
 

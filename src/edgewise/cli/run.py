@@ -7,15 +7,18 @@ from typing import Any
 import numpy as np
 
 from edgewise.cli.options import add_requirements, add_trust, read_requirements
-from edgewise.cli.output import add_json, print_json, table, unit_ms
+from edgewise.cli.output import Progress, add_json, print_error, print_json, table, unit_ms
 from edgewise.clock import SystemClock
 from edgewise.compose.decoding import decode_file
 from edgewise.compose.loading import load
+from edgewise.errors import EdgewiseError
 from edgewise.runtime.answer import Answer
+from edgewise.runtime.session import Origin, Session
 
 __all__ = ["register", "run"]
 
 _SHOWN_VALUES = 8
+Result = tuple[Path, Answer, float]  # file, answer, milliseconds
 
 
 def register(commands: Any) -> None:
@@ -33,41 +36,66 @@ def register(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    clock = SystemClock()
-    results: list[tuple[Path, Answer, float]] = []
-    with load(
-        options.bundle,
-        trust=options.trust,
-        require=read_requirements(options),
-        unsafe_no_verification=options.unsafe_no_verification,
-    ) as session:
-        for path in options.inputs:
+    progress = Progress()
+    try:
+        session = load(
+            options.bundle,
+            trust=options.trust,
+            require=read_requirements(options),
+            unsafe_no_verification=options.unsafe_no_verification,
+            progress=progress,
+        )
+    finally:
+        progress.close()
+    with session:
+        results, code = _answers(session, options.inputs, options.json)
+        if results and not options.json:
+            _print(session.origin, results)
+    return code
+
+
+def _answers(session: Session, paths: list[Path], as_json: bool) -> tuple[list[Result], int]:
+    """Answers for the files that can be answered; the others are told on stderr, and the first of them sets the exit code."""
+    clock, code = SystemClock(), 0
+    results: list[Result] = []
+    shown: list[dict[str, Any]] = []
+    for path in paths:
+        try:
             inputs = decode_file(path, session.document)
             start = clock.seconds()
             answer = session.predict(inputs)
-            results.append((path, answer, (clock.seconds() - start) * 1000))
-        if options.json:
-            print_json([{"input": str(path), **answer.to_json(), "ms": taken} for path, answer, taken in results])
-            return 0
-        origin = session.origin
-        if origin.task == "classification":
-            answers = [
-                (path.name, _listed(answer.label), _listed(answer.score), answer.variant, unit_ms(taken))
-                for path, answer, taken in results
-            ]
-            table(answers, ("input", "answer", "score", "variant", "took"))
-        else:
-            show = {"multilabel": _labels, "detection": _objects}.get(origin.task, _values)
-            rows = [(path.name, show(answer), answer.variant, unit_ms(taken)) for path, answer, taken in results]
-            table(rows, ("input", origin.decision, "variant", "took"))
-        print(f"answered on this {origin.tier} by {origin.engine} ({origin.provider}): {origin.reason}")
-    return 0
+            taken = (clock.seconds() - start) * 1000
+        except EdgewiseError as error:
+            print_error(error)
+            code = code or error.exit_code
+            shown.append({"input": str(path), "error": {"code": error.code, "what": error.what, "fix": error.remedy}})
+            continue
+        results.append((path, answer, taken))
+        shown.append({"input": str(path), **answer.to_json(), "reason": session.origin.reason, "ms": taken})
+    if as_json:
+        print_json(shown)
+    return results, code
+
+
+def _print(origin: Origin, results: list[Result]) -> None:
+    if origin.task == "classification":
+        answers = [
+            (path.name, _listed(answer.label), _listed(answer.score), answer.variant, unit_ms(taken))
+            for path, answer, taken in results
+        ]
+        table(answers, ("input", "answer", "score", "variant", "took"))
+    else:
+        show = {"multilabel": _labels, "detection": _objects}.get(origin.task, _values)
+        rows = [(path.name, show(answer), answer.variant, unit_ms(taken)) for path, answer, taken in results]
+        table(rows, ("input", origin.decision, "variant", "took"))
+    print(f"answered on this {origin.tier} by {origin.engine} ({origin.provider}): {origin.reason}")
 
 
 def _listed(value: Any) -> str:
     """One value, or one for each of a batch."""
     if isinstance(value, list):
-        return ", ".join(map(_listed, value))
+        rest = f", ... ({len(value)} in all)" if len(value) > _SHOWN_VALUES else ""
+        return ", ".join(map(_listed, value[:_SHOWN_VALUES])) + rest
     return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 

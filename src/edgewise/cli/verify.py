@@ -5,7 +5,8 @@ from typing import Any
 
 from edgewise.cli.options import add_trust
 from edgewise.cli.output import add_json, print_json, table
-from edgewise.compose.verifying import verify_path
+from edgewise.compose.verifying import Verified, verify_path
+from edgewise.errors import RefusedError
 
 __all__ = ["register", "run"]
 
@@ -31,13 +32,14 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(result.to_json())
     else:
-        table(
-            [(check.what, "ok" if check.passed else "FAILED", check.details) for check in result.checks],
-            ("check", "", "details"),
-        )
-        print(
-            "proven: what SECURITY.md lists under 'What a verification proves'"
-            if result.passed
-            else "do not use this bundle here"
-        )
-    return 0 if result.passed else 4
+        table([(check.what, check.state, check.details) for check in result.checks], ("check", "", "details"))
+        print(_verdict(result))
+    return 0 if result.passed else RefusedError.exit_code
+
+
+def _verdict(result: Verified) -> str:
+    if not result.passed:
+        return "do not use this bundle here"
+    if not result.proven:
+        return "nothing is proven about where it comes from"
+    return "proven: what SECURITY.md lists under 'What a verification proves'"

@@ -1,6 +1,7 @@
 """Choices that were made on this device, kept as small files: reading one costs a load next to nothing."""
 
 import re
+from contextlib import suppress
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.strict_json import dump_json, parse_object
-from edgewise.errors import EdgewiseError
+from edgewise.errors import EdgewiseError, StorageError
 from edgewise.runtime.device import DeviceFacts
 from edgewise.runtime.engine import ENGINES, find_engine, installed_engines
 from edgewise.runtime.opening import Candidate
@@ -54,7 +55,8 @@ def write_choice(
         "device": device.to_json(), "require": require.to_json(), "chosen": chosen.to_json(), "reason": reason,
         "trials": trials,
     }  # fmt: skip
-    write_bytes(choice_path(bundle, require, home, device), dump_json(value))
+    with suppress(StorageError):  # it is measured again next time; the answer does not wait for a disk
+        write_bytes(choice_path(bundle, require, home, device), dump_json(value))
 
 
 def choice_path(bundle: Bundle, require: Requirements, home: Home, device: DeviceFacts) -> Path:

@@ -15,6 +15,7 @@ from edgewise.bundle.bundle import Bundle
 from edgewise.clock import Clock, SystemClock
 from edgewise.compose.keys import default_signing_key, new_key
 from edgewise.compose.loading import load
+from edgewise.compose.pack_options import check_target
 from edgewise.compose.packing import Packed, PackRequest, pack
 from edgewise.compose.verifying import Verified, verify_path
 from edgewise.digits import load_split, model_bytes
@@ -78,9 +79,15 @@ def digits_data(split: str) -> Dataset:
     return Dataset(images, y, None, tuple(map(str, range(10))), f"uci-digits-{split}")
 
 
-def run_demo(output: Path, report: Callable[[str], None], clock: Clock | None = None) -> DemoResult:
+def run_demo(
+    output: Path,
+    report: Callable[[str], None],
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    clock: Clock | None = None,
+) -> DemoResult:
     """Pack, sign, verify, load, choose, answer. ``report`` is told each step as it begins."""
     clock, home = clock or SystemClock(), Home.default()
+    check_target(output)
     if not home.default_key.exists():
         report("making a signing key")
         new_key(home.default_key, home, "me")
@@ -92,14 +99,14 @@ def run_demo(output: Path, report: Callable[[str], None], clock: Clock | None = 
             evaluation=held_out, golden=digits_data("calibration"), data_name=held_out.name,
             description="Handwritten digits 0-9 from an image of any size", licence="Apache-2.0",
         ),
-        default_signing_key(home),
+        default_signing_key(home), progress=progress,
     )  # fmt: skip
     write_file(packed.bundle, output)
     install_bundle(packed.bundle, home)
     report("verifying: every digest, the signature, the golden set on this device")
     verified = verify_path(str(output), None, replay=True)
     report("loading: the fastest variant that is right here")
-    session = load(output, home=home)
+    session = load(output, home=home, progress=progress)
     report("answering the held-out images")
     measured = accuracy(predict_all(session, held_out.x), held_out.y)
     report("timing it beside onnxruntime alone")

@@ -1,11 +1,13 @@
 """`edgewise doctor`: what commonly breaks an installation, looked for, and the command that mends it."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryFile
 
+from edgewise.compose.keys import load_private, trusted_keys
 from edgewise.errors import EdgewiseError
 from edgewise.runtime import telemetry
 from edgewise.runtime.device import read_device
@@ -43,8 +45,7 @@ class Finding:
 
 def diagnose(home: Home | None = None) -> list[Finding]:
     """Everything that was looked at, faults included. Never raises."""
-    place = home or Home.default()
-    return [*_device(), *_wheels(installed_wheels()), *_engines(), *_telemetry(), *_extras(), *_home(place)]
+    return [*_device(), *_wheels(installed_wheels()), *_engines(), *_telemetry(), *_extras(), *_home(home)]
 
 
 def installed_wheels() -> dict[str, str]:
@@ -131,14 +132,43 @@ def _extras() -> Iterator[Finding]:
             )
 
 
-def _home(home: Home) -> Iterator[Finding]:
-    nearest = next(folder for folder in (home.root, *home.root.parents) if folder.exists())
-    if not os.access(nearest, os.W_OK):
-        yield Finding("home", "fault", f"{home.root} cannot be written", "export EDGEWISE_HOME=SOME/FOLDER")
-    else:
-        yield Finding("home", "ok", str(home.root))
-    for what, path in (("trust root", home.trust_root), ("signing key", home.default_key)):
-        if path.exists():
-            yield Finding(what, "ok", str(path))
-        else:
-            yield Finding(what, "note", "none yet", "edgewise key new")
+_OTHER_HOME = "export EDGEWISE_HOME=SOME/FOLDER"
+
+
+def _home(named: Home | None) -> Iterator[Finding]:
+    try:
+        home = named or Home.default()
+        fault = _unusable(home.root)
+    except EdgewiseError as error:
+        yield Finding("home", "fault", error.what, _OTHER_HOME)
+        return
+    if fault:
+        yield Finding("home", "fault", fault, _OTHER_HOME)
+        return
+    yield Finding("home", "ok", str(home.root))
+    yield _kept("trust root", home.trust_root, lambda: trusted_keys(home))
+    yield _kept("signing key", home.default_key, lambda: load_private(home.default_key))
+
+
+def _unusable(root: Path) -> str:
+    """Why nothing can be kept below ``root``; empty where it can. Nothing is left there."""
+    try:
+        nearest = next(folder for folder in (root, *root.parents) if folder.exists())
+        if not nearest.is_dir():
+            return f"{root} cannot be a folder: {'it' if nearest == root else nearest} is a file"
+        with TemporaryFile(dir=nearest) as file:  # permissions do not tell of full or read-only disks
+            file.write(b"x")
+            file.flush()
+    except OSError as error:
+        return f"{root} cannot be written: {error.strerror or error}"
+    return ""
+
+
+def _kept(what: str, path: Path, read: Callable[[], object]) -> Finding:
+    try:
+        if not path.exists():
+            return Finding(what, "note", "none yet", "edgewise key new")
+        read()
+    except (EdgewiseError, OSError) as error:
+        return Finding(what, "fault", str(error), getattr(error, "remedy", f"look at {path}"))
+    return Finding(what, "ok", str(path))

@@ -1,21 +1,17 @@
 """Do the variants of one bundle answer alike? Said with numbers when they are packed; a broken one is refused.
 
-On golden inputs, which are real, where there are any; else on seeded ones. Whether a variant is good enough is for the receipts:
-this finds the file that was quantized to nonsense, or that is another model.
+By their recorded golden outputs. Whether a variant is good enough is for the receipts: this finds the file that was quantized
+to nonsense, or that is another model.
 """
-
-from collections.abc import Mapping
 
 from edgewise.bundle.document import Document
 from edgewise.bundle.safetensors import parse_arrays
-from edgewise.errors import EdgewiseError, MismatchError, ModelError
+from edgewise.errors import MismatchError, ModelError
 from edgewise.importing.check import Comparison, measure_outputs, require_faithful
-from edgewise.importing.fidelity import compare_variants
-from edgewise.importing.imported import ImportedModel
 from edgewise.runtime.decision import are_indices, winners
 from edgewise.runtime.engine import Array
 
-__all__ = ["compare_recorded", "compare_seeded"]
+__all__ = ["compare_recorded"]
 
 _REMEDY = (
     "Do not ship this variant: quantize it again with calibration data like that of use. If the difference is meant "
@@ -31,9 +27,10 @@ def compare_recorded(document: Document, golden: bytes, *, allow_unfaithful: boo
     arrays = parse_arrays(golden, "the golden set")
     decision = document.decision or document.outputs[0].name
     first, *others = [variant.name for variant in document.variants]
+    kind = "seeded" if document.golden and document.golden.extra.get("source") == "seeded" else "golden"
     notes = []
     for other in others:
-        what = f"{other} against {first} on golden inputs"
+        what = f"{other} against {first} on {kind} inputs"
         want, got = arrays.get(f"out/{first}/{decision}"), arrays.get(f"out/{other}/{decision}")
         if want is None or got is None:  # text, which is not recorded
             continue
@@ -41,23 +38,6 @@ def compare_recorded(document: Document, golden: bytes, *, allow_unfaithful: boo
             notes.append(f"{what}: same decision {float((winners(want) == winners(got)).mean()):.1%}")
             continue
         notes.append(_judged(want, got, decision, what, allow_unfaithful=allow_unfaithful))
-    return notes
-
-
-def compare_seeded(models: Mapping[str, ImportedModel], *, allow_unfaithful: bool) -> list[str]:
-    """The same on seeded inputs, for bundles that are packed without data."""
-    first, *others = [(name, model) for name, model in models.items()]
-    notes = []
-    for name, model in others:
-        what = f"{name} against {first[0]} on seeded inputs"
-        try:
-            ((_, compared),) = compare_variants(first[1], [model], allow_unfaithful=True)
-        except MismatchError:
-            raise
-        except EdgewiseError as error:
-            notes.append(f"{what}: not compared, since seeded inputs do not suit the model: {error.what}")
-            continue
-        notes.append(_sentence(compared, what, allow_unfaithful=allow_unfaithful))
     return notes
 
 

@@ -4,27 +4,25 @@ The path is short the second time: open the bundle, check the release signature,
 open that variant from its compiled copy. Only when the bundle, an engine or the device has changed is anything measured.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from edgewise.bundle.bundle import Bundle
 from edgewise.compose.choices import read_choice
+from edgewise.compose.keys import read_root
 from edgewise.errors import EdgewiseError, SignatureError
 from edgewise.runtime.device import DeviceFacts, read_device
 from edgewise.runtime.opening import Candidate, open_candidate
 from edgewise.runtime.requirements import Requirements
 from edgewise.runtime.session import Session
 from edgewise.store.bundles import find_bundle, open_path
-from edgewise.store.files import read_bounded
 from edgewise.store.home import Home
 from edgewise.trust.root import TrustRoot
 from edgewise.trust.verification import Verification, verify_bundle
 
 __all__ = ["load", "open_verified", "read_trust"]
-
-_ROOT_BYTES = 1 << 20
 
 
 def load(
@@ -34,12 +32,15 @@ def load(
     require: Mapping[str, Any] | Requirements | None = None,
     home: str | PathLike[str] | Home | None = None,
     unsafe_no_verification: bool = False,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Session:
     """A session that answers, from a bundle file, a folder, or the name of an installed bundle.
 
     trust: a trust root, or the path of one; by default the user's own (``EDGEWISE_HOME/root.json``).
     require: clauses that must hold on this device (see ``Requirements``), for instance ``{"max_p95_ms": 5}``.
     unsafe_no_verification: load a bundle that nobody we trust has signed. Its model then runs with your rights.
+
+    progress: called with (what, done, in all) while a first load measures.
 
     The first load on a device measures every variant and provider and replays the golden set; the choice is kept and
     made again when the bundle, an engine's version or the device changes.
@@ -61,7 +62,7 @@ def load(
     # Deferred: everything that measures. A device that has made its choice never imports it.
     from edgewise.compose.choosing import choose_and_keep  # noqa: PLC0415
 
-    chosen = choose_and_keep(bundle, path, demanded, place, device, verification)
+    chosen = choose_and_keep(bundle, path, demanded, place, device, verification, progress)
     return open_chosen(bundle, (chosen.candidate, chosen.reason), demanded, place, device)
 
 
@@ -84,9 +85,7 @@ def read_trust(trust: str | PathLike[str] | TrustRoot | None, home: Home) -> Tru
             f"there is no trust root at {home.trust_root}, so no signature can be checked",
             remedy="Make a key with `edgewise key new`, or trust a publisher's with `edgewise key trust FILE.pub`.",
         )
-    return TrustRoot.parse(
-        read_bounded(Path(trust) if trust is not None else home.trust_root, _ROOT_BYTES, "the trust root")
-    )
+    return read_root(Path(trust) if trust is not None else home.trust_root)
 
 
 def open_chosen(

@@ -1,10 +1,11 @@
 """The receipts of a verified bundle that may be believed."""
 
 from edgewise.bundle.bundle import Bundle
+from edgewise.bundle.statement import RECEIPT, RELEASE, Statement
 from edgewise.measure.receipt import Receipt, parse_receipt
 from edgewise.trust.verification import Evidence, Verification
 
-__all__ = ["believed_receipts", "fits"]
+__all__ = ["believed_receipts", "fits", "name_of"]
 
 
 def believed_receipts(bundle: Bundle, verification: Verification | None) -> list[Receipt]:
@@ -21,3 +22,18 @@ def fits(bundle: Bundle, evidence: Evidence) -> bool:
         variant.name == named and set(evidence.statement.subject) == {file.digest for file in variant.files}
         for variant in bundle.document.variants
     )
+
+
+def name_of(statement: Statement) -> str:
+    """A piece of evidence in words; its text is bounded and printable, since it may be anybody's."""
+    said = statement.predicate
+    engine = said.get("engine")
+    by = engine.get("name", "") if isinstance(engine, dict) else ""
+    ours = {RECEIPT: "receipt", RELEASE: "release"}
+    parts = (
+        ours.get(statement.predicate_type, statement.predicate_type),
+        said.get("variant", ""),
+        f"by {by}" if by else "",
+    )
+    text = " ".join(str(part)[:64] for part in parts if part)
+    return "".join(character if character.isprintable() else "?" for character in text)

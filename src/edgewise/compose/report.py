@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from edgewise.bundle.bundle import Bundle
-from edgewise.bundle.statement import RECEIPT, parse_statement
+from edgewise.bundle.statement import RECEIPT, RELEASE, parse_statement
 from edgewise.compose.loading import read_trust
-from edgewise.compose.receipts import fits
+from edgewise.compose.receipts import fits, name_of
 from edgewise.errors import SignatureError
 from edgewise.measure.receipt import Receipt, parse_receipt
 from edgewise.runtime.golden_set import read_golden
@@ -20,7 +20,10 @@ __all__ = ["Report", "make_report"]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """signature: in words. receipts: each with whether someone trusted vouches for it. size: bytes of all blobs."""
+    """signature: in words. receipts: each with whether someone trusted vouches for it. size: bytes of all blobs.
+
+    others: evidence of kinds that mean nothing here, each with whether someone trusted vouches for it.
+    """
 
     bundle: Bundle
     signature: str
@@ -28,6 +31,7 @@ class Report:
     receipts: tuple[tuple[Receipt, bool], ...]
     golden_count: int
     size: int
+    others: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -39,6 +43,7 @@ class Report:
             "document": self.bundle.document.to_json(),
             "receipts": [{**receipt.to_json(), "trusted": trusted} for receipt, trusted in self.receipts],
             "goldenInputs": self.golden_count,
+            "otherEvidence": [{"kind": kind, "counts": counts} for kind, counts in self.others],
         }
 
 
@@ -52,13 +57,19 @@ def make_report(ref: str, trust: Path | None, home: Home | None = None) -> Repor
         verification = verify_bundle(bundle, root)
         names = ", ".join(f"{root.name_of(key_id)} ({key_id[:12]})" for key_id in verification.signers)
         signature, trusted = f"trusted: released by {names}", True
+        others = tuple(
+            (name_of(item.statement), "yes" if item.trusted else "no")
+            for item in verification.evidence
+            if item.statement.predicate_type not in (RECEIPT, RELEASE)
+        )
         receipts = tuple(
             (parse_receipt(item.statement), item.trusted and fits(bundle, item)) for item in verification.receipts
         )
     except SignatureError as error:
         signature, trusted = f"NOT TRUSTED: {error.what}", False
+        others = ()
         statements = [parse_statement(envelope.payload) for envelope in bundle.evidence().values()]
         receipts = tuple((parse_receipt(item), False) for item in statements if item.predicate_type == RECEIPT)
     layers = {layer.digest: layer.size for layer in (bundle.manifest.config, *bundle.manifest.layers)}
     golden = read_golden(bundle)
-    return Report(bundle, signature, trusted, receipts, golden.count if golden else 0, sum(layers.values()))
+    return Report(bundle, signature, trusted, receipts, golden.count if golden else 0, sum(layers.values()), others)

@@ -5,10 +5,10 @@ from os import PathLike
 from typing import Any
 
 from edgewise.bundle.bundle import Bundle
-from edgewise.bundle.statement import Statement
 from edgewise.compose.loading import open_verified, read_trust
+from edgewise.compose.receipts import name_of
 from edgewise.errors import EdgewiseError
-from edgewise.measure.choice import candidates_for
+from edgewise.measure.candidates import candidates_for
 from edgewise.runtime.device import read_device
 from edgewise.runtime.opening import Candidate, open_candidate
 from edgewise.runtime.replay import replay_golden
@@ -22,27 +22,35 @@ __all__ = ["Check", "Verified", "verify_path"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was checked, and the outcome in words."""
+    """One thing that was checked, and the outcome in words.
+
+    state: ``ok``, ``FAILED``, or ``-`` for what was not checked or does not count, which fails nothing and proves nothing.
+    """
 
     what: str
-    passed: bool
+    state: str
     details: str
+
+    @property
+    def passed(self) -> bool:
+        return self.state != "FAILED"
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """All checks of one bundle."""
+    """All checks of one bundle. proven: a release signature by a trusted key was checked."""
 
     ref: str
     checks: tuple[Check, ...]
+    proven: bool
 
     @property
     def passed(self) -> bool:
         return all(check.passed for check in self.checks)
 
     def to_json(self) -> dict[str, Any]:
-        checks = [{"what": check.what, "passed": check.passed, "details": check.details} for check in self.checks]
-        return {"ref": self.ref, "passed": self.passed, "checks": checks}
+        checks = [{"what": check.what, "state": check.state, "details": check.details} for check in self.checks]
+        return {"ref": self.ref, "passed": self.passed, "proven": self.proven, "checks": checks}
 
 
 def verify_path(
@@ -51,7 +59,7 @@ def verify_path(
     """Check the bundle that ``ref`` means.
 
     Raises HostileBundleError or SignatureError at once: what is malformed or not trusted is not run. A variant that fails its
-    replay is a failed check.
+    replay on every engine and provider is a failed check.
     """
     home = Home.default()
     bundle, verification = open_verified(
@@ -59,28 +67,20 @@ def verify_path(
     )
     bundle.check_blobs()
     blobs = len(bundle.manifest.layers) + 1
-    checks = [Check("form and digests", True, f"{blobs} blobs, every size and SHA-256 as listed")]
+    checks = [Check("form and digests", "ok", f"{blobs} blobs, every size and SHA-256 as listed")]
     if verification is not None:
         root = read_trust(trust, home)
         names = ", ".join(f"{root.name_of(key_id)} ({key_id[:12]})" for key_id in verification.signers)
-        checks.append(Check("release signature", True, f"by {names}, over every file"))
-        checks += [Check(_name_of(item.statement), True, _vouched(item)) for item in verification.evidence]
+        checks.append(Check("release signature", "ok", f"by {names}, over every file"))
+        checks += [
+            Check(name_of(item.statement), "ok" if item.trusted else "-", _vouched(item))
+            for item in verification.evidence
+        ]
     else:
-        checks.append(Check("release signature", True, "not checked, as you asked"))
+        checks.append(Check("release signature", "-", "not checked, as you asked: nobody vouches for this bundle"))
     if replay:
         checks += _replays(bundle, home)
-    return Verified(bundle.ref, tuple(checks))
-
-
-def _name_of(statement: Statement) -> str:
-    """A piece of evidence in words; its text is bounded and printable, since it may be anybody's."""
-    said = statement.predicate
-    engine = said.get("engine")
-    by = engine.get("name", "") if isinstance(engine, dict) else ""
-    kind = statement.predicate_type.rpartition(":predicate:")[2].partition(":")[0]
-    parts = (kind or statement.predicate_type, said.get("variant", ""), f"by {by}" if by else "")
-    text = " ".join(str(part)[:64] for part in parts if part)
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return Verified(bundle.ref, tuple(checks), verification is not None)
 
 
 def _vouched(evidence: Evidence) -> str:
@@ -94,9 +94,23 @@ def _vouched(evidence: Evidence) -> str:
 
 
 def _replays(bundle: Bundle, home: Home) -> list[Check]:
+    """One line for each way to run each variant here; a variant that no way runs rightly has failed."""
     if bundle.document.golden is None:
-        return [Check("golden replay", False, "the bundle has no golden set; pack it with --eval or --golden")]
-    return [_replay(bundle, candidate, home) for candidate in candidates_for(bundle, Requirements())]
+        return [Check("golden replay", "FAILED", "the bundle has no golden set; pack it with --eval or --golden")]
+    outcomes: dict[str, list[Check]] = {variant.name: [] for variant in bundle.document.variants}
+    for candidate in candidates_for(bundle, Requirements()):
+        outcomes[candidate.variant].append(_replay(bundle, candidate, home))
+    checks: list[Check] = []
+    for variant, found in outcomes.items():
+        if not found:
+            checks.append(Check(f"replay {variant}", "-", "no engine that is installed here reads it"))
+        right = any(check.state == "ok" for check in found)
+        # Where another way gives the recorded answers, this one is not used on this device, and that is all.
+        checks += [
+            check if check.passed or not right else Check(check.what, "-", f"not used here: {check.details}")
+            for check in found
+        ]
+    return checks
 
 
 def _replay(bundle: Bundle, candidate: Candidate, home: Home) -> Check:
@@ -105,9 +119,7 @@ def _replay(bundle: Bundle, candidate: Candidate, home: Home) -> Check:
         with open_candidate(bundle, candidate, home=home, device=read_device()) as session:
             result = replay_golden(bundle, session)
     except EdgewiseError as error:
-        return Check(what, False, error.what)
-    return (
-        Check(what, False, "no golden outputs for this variant")
-        if result is None
-        else Check(what, result.passed, str(result))
-    )
+        return Check(what, "FAILED", error.what)
+    if result is None:
+        return Check(what, "FAILED", "no golden outputs for this variant")
+    return Check(what, "ok" if result.passed else "FAILED", str(result))

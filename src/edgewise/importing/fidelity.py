@@ -16,7 +16,7 @@ from edgewise.importing.imported import ImportedModel
 from edgewise.measure.samples import synthetic
 from edgewise.runtime.engine import Array
 
-__all__ = ["compare_variants", "seeded_inputs"]
+__all__ = ["compare_variants", "seeded_inputs", "within_quantization"]
 
 _ROUNDS = 8
 _LENGTH = 16  # of a dimension that varies and is neither the batch nor fixed by the model
@@ -42,7 +42,7 @@ def compare_variants(
                 remedy="Import it by itself; it is no variant of the same model.",
             )
         what = f"{model.name} against {reference.name}"
-        specs = _within_quantization(reference.inputs, model)
+        specs = within_quantization(reference.inputs, model)
         rounds = [seeded_inputs(specs, seed, vocabulary) for seed in range(_ROUNDS)]
         compared = measure_outputs(_run(reference, rounds), _run(model, rounds), what=what)
         if not allow_unfaithful:
@@ -51,11 +51,17 @@ def compare_variants(
     return results
 
 
-def seeded_inputs(specs: Sequence[TensorSpec], seed: int, vocabulary: int = 0) -> dict[str, Array]:
-    """Repeatable inputs with a batch of one; a dimension with one name has one size wherever it occurs."""
+def seeded_inputs(
+    specs: Sequence[TensorSpec], seed: int, vocabulary: int = 0, *, length: int = _LENGTH, top: int = 255
+) -> dict[str, Array]:
+    """Repeatable inputs with a batch of one.
+
+    vocabulary: number of tokens that a text model knows, 0 where unknown. length: of dimensions that vary and are not the
+    batch. top: highest whole number where neither the vocabulary nor the range is known.
+    """
     feeds: dict[str, Array] = {}
     for at, spec in enumerate(specs):
-        shape = tuple(_size(dim, place) for place, dim in enumerate(spec.shape))
+        shape = tuple(_size(dim, place, length) for place, dim in enumerate(spec.shape))
         kind = np.dtype(object if spec.dtype == "str" else spec.dtype).kind
         if kind in "iubf" and spec.name in _ONES:
             feeds[spec.name] = np.ones(shape, spec.dtype)
@@ -65,11 +71,11 @@ def seeded_inputs(specs: Sequence[TensorSpec], seed: int, vocabulary: int = 0) -
             feeds[spec.name] = np.broadcast_to(np.arange(shape[-1], dtype=spec.dtype), shape).copy()
         else:
             limits = (0.0, float(vocabulary - 1)) if kind == "i" and vocabulary > 0 else spec.range
-            feeds[spec.name] = synthetic(replace(spec, shape=shape, range=limits), seed * len(specs) + at)
+            feeds[spec.name] = synthetic(replace(spec, shape=shape, range=limits), seed * len(specs) + at, top=top)
     return feeds
 
 
-def _within_quantization(specs: Sequence[TensorSpec], model: ImportedModel) -> list[TensorSpec]:
+def within_quantization(specs: Sequence[TensorSpec], model: ImportedModel) -> list[TensorSpec]:
     """The inputs with the range that ``model`` was quantized for: beyond it a sound model clips, and looks broken."""
     if model.format != "onnx":
         return list(specs)
@@ -78,10 +84,10 @@ def _within_quantization(specs: Sequence[TensorSpec], model: ImportedModel) -> l
     return [spec if spec.range else replace(spec, range=ranges.get(spec.name)) for spec in specs]
 
 
-def _size(dim: int | str, place: int) -> int:
+def _size(dim: int | str, place: int, length: int) -> int:
     if isinstance(dim, int):
         return dim
-    return 1 if place == 0 or "batch" in dim else _LENGTH
+    return 1 if place == 0 or "batch" in dim else length
 
 
 def _run(model: ImportedModel, rounds: Sequence[Mapping[str, Array]]) -> dict[str, Array]:

@@ -46,7 +46,7 @@ class Folder:
             # The last component once more by the kernel: nothing may become a link between looking and opening.
             handle = os.open(place, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
         except OSError as error:
-            raise StorageError(f"{path} cannot be read: {error.strerror}", path=path) from None
+            raise StorageError.of("read", path, error) from None
         with os.fdopen(handle, "rb") as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise DataError(f"{path} is no regular file", path=path)
@@ -69,7 +69,7 @@ class Folder:
             if place.is_symlink():
                 raise RefusedError(f"{path} is a link, or lies behind one", remedy=_COPY_REMEDY, rule="link", path=path)
         if not place.exists():
-            raise NotFoundError(f"{path} is named but is not in {self.root.name}", remedy=None, path=path)
+            raise NotFoundError(f"{path} is named but is not in {self.root.resolve()}", remedy=None, path=path)
         if not place.is_file():
             raise DataError(f"{path} is no regular file", path=path)
         return place

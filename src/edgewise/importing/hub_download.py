@@ -136,7 +136,7 @@ def _fetch(
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
-        raise StorageError(f"could not write {place}: {error.strerror or error}", path=str(place)) from error
+        raise StorageError.of("write", place, error) from error
 
 
 def _is_right(place: Path, file: HubFile) -> bool:

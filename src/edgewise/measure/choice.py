@@ -6,23 +6,26 @@ in turns; the fastest wins. What was rejected is kept with its reason.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from edgewise.bundle.bundle import Bundle
 from edgewise.clock import Clock
 from edgewise.errors import EdgewiseError, RequirementError
+from edgewise.measure.candidates import candidates_for
+from edgewise.measure.demands import unmet
 from edgewise.measure.latency import Latency, interleave
-from edgewise.measure.samples import sample_inputs
+from edgewise.measure.samples import fitting_inputs
 from edgewise.runtime.device import DeviceFacts
-from edgewise.runtime.engine import Array, Placement, find_engine, installed_engines
+from edgewise.runtime.engine import Array, Placement
 from edgewise.runtime.opening import Candidate, open_candidate
 from edgewise.runtime.replay import require_replay
 from edgewise.runtime.requirements import Requirements
 from edgewise.runtime.session import Session
 from edgewise.store.home import Home
 
-__all__ = ["Choice", "Trial", "candidates_for", "choose"]
+__all__ = ["Choice", "Trial", "choose"]
 
 _TIE = 0.03  # medians closer than this are noise; the smaller file wins
 _WORTH_THREADS_MS = 1.0  # below this a second thread costs more in hand-over than it brings
@@ -56,36 +59,6 @@ class Choice:
     trials: tuple[Trial, ...]
 
 
-def candidates_for(bundle: Bundle, requirements: Requirements) -> list[Candidate]:
-    """Every way to run the bundle with the engines installed here that the requirements do not rule out by name.
-
-    Raises RequirementError where an engine or provider is demanded that is not there at all.
-    """
-    found: list[Candidate] = []
-    offered: set[str] = set()
-    for name in installed_engines():
-        if requirements.engine and name != requirements.engine:
-            continue
-        engine = find_engine(name)
-        for provider in engine.providers():
-            offered.add(provider.name)
-            if requirements.provider and provider.name != requirements.provider:
-                continue
-            found += [
-                Candidate(variant.name, name, provider.name)
-                for variant in bundle.document.variants
-                if variant.format in engine.formats and requirements.variant in ("", variant.name)
-            ]
-    if not found:
-        raise RequirementError(
-            f"nothing here can run {bundle.ref} as required ({requirements.to_json()}): engines installed are "
-            f"{', '.join(installed_engines())}; providers {', '.join(sorted(offered)) or 'none'}; variants "
-            f"{', '.join(f'{variant.name} ({variant.format})' for variant in bundle.document.variants)}",
-            reasons=[],
-        )
-    return found
-
-
 def choose(
     bundle: Bundle,
     requirements: Requirements,
@@ -95,106 +68,122 @@ def choose(
     clock: Clock,
     peak_memory: Callable[[Candidate], int],
     too_inaccurate: Mapping[str, str],
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Choice:
     """The fastest candidate that is right and meets the requirements.
 
     peak_memory: candidate -> peak resident bytes of a fresh process; called only where ``max_rss_mb`` is required.
-    too_inaccurate: variant -> why its receipts rule it out.
+    too_inaccurate: variant -> why its receipts rule it out. progress is called with (what, candidates tried, candidates).
     Raises RequirementError, with the reason for each candidate, where none is left.
     """
-    trials: dict[Candidate, Trial] = {}
-    sessions: dict[Candidate, Session] = {}
-    inputs = sample_inputs(bundle)
+    contest = _Contest(bundle, requirements, home, device, too_inaccurate, progress)
+    try:
+        contest.enter(candidates_for(bundle, requirements))
+        contest.time(clock)
+        contest.enter(_with_threads(contest.trials.values(), device.cores))
+        contest.time(clock)
+        for candidate, trial in contest.trials.items():
+            if not trial.rejected:
+                rejected, peak = unmet(requirements, candidate.variant, trial.latency, partial(peak_memory, candidate))
+                contest.trials[candidate] = replace(trial, rejected=rejected, peak_rss=peak)
+    finally:
+        contest.close()
+    return _decide(bundle, contest.trials, requirements)
 
-    def attempt(candidates: Iterable[Candidate]) -> None:
-        for candidate in candidates:
-            size = bundle.variant(candidate.variant).size
-            if candidate.variant in too_inaccurate:
-                trials[candidate] = Trial(candidate, too_inaccurate[candidate.variant], bytes=size)
+
+class _Contest:
+    """Candidates on trial: each is opened, proven and, with the others in turns, timed."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        requirements: Requirements,
+        home: Home,
+        device: DeviceFacts,
+        too_inaccurate: Mapping[str, str],
+        progress: Callable[[str, int, int], None],
+    ) -> None:
+        self.trials: dict[Candidate, Trial] = {}
+        self._bundle, self._requirements = bundle, requirements
+        self._home, self._device = home, device
+        self._too_inaccurate = too_inaccurate
+        self._progress = progress
+        self._sessions: dict[Candidate, Session] = {}
+        self._inputs: dict[str, Array] | None = None
+
+    def enter(self, candidates: Iterable[Candidate]) -> None:
+        """Open candidates and prove that they are right; what is not is a trial with its reason."""
+        entering = list(candidates)
+        for number, candidate in enumerate(entering):
+            self._progress(f"try {candidate}", number, len(entering))
+            size = self._bundle.variant(candidate.variant).size
+            reason = self._too_inaccurate.get(candidate.variant)
+            try:
+                if reason:
+                    raise RequirementError(reason)
+                session, placement = self._prove(candidate)
+            except EdgewiseError as error:
+                self.trials[candidate] = Trial(candidate, error.what, bytes=size)
+                continue
+            self._sessions[candidate] = session
+            self.trials[candidate] = Trial(candidate, placement=placement.counts(), bytes=size)
+
+    def time(self, clock: Clock) -> None:
+        """Time those that were not timed yet, in turns. Where no input can be made that one of them takes, none is."""
+        calls: dict[Candidate, Callable[[], object]] = {}
+        for candidate, session in self._sessions.items():
+            if self.trials[candidate].latency is not None:
+                continue
+            # The first that answers a made-up input sets it for all, so that all are timed on the same one.
+            self._inputs = self._inputs or fitting_inputs(self._bundle, session)
+            if self._inputs is None:
                 continue
             try:
-                session, placement = _prove(bundle, candidate, requirements, inputs, home, device)
+                session.predict(self._inputs)
             except EdgewiseError as error:
-                trials[candidate] = Trial(candidate, error.what, bytes=size)
+                self.trials[candidate] = replace(self.trials[candidate], rejected=error.what)
                 continue
-            sessions[candidate] = session
-            trials[candidate] = Trial(candidate, placement=placement.counts(), bytes=size)
+            calls[candidate] = _call(session, self._inputs)
+        if calls:
+            self._progress("time them in turns", 0, 1)
+            named = {str(candidate): call for candidate, call in calls.items()}
+            timed = interleave(named, clock=clock, max_seconds=_SECONDS_PER_CANDIDATE * len(named))
+            for candidate in calls:
+                self.trials[candidate] = replace(self.trials[candidate], latency=timed[str(candidate)])
 
-    try:
-        attempt(candidates_for(bundle, requirements))
-        _time(inputs, sessions, trials, clock)
-        if device.cores > 1:
-            slow = [trial for trial in trials.values() if trial.latency and trial.latency.p50_ms > _WORTH_THREADS_MS]
-            attempt(
-                Candidate(t.candidate.variant, t.candidate.engine, t.candidate.provider, device.cores) for t in slow
-            )
-            if slow:
-                _time(inputs, sessions, trials, clock)
-        for candidate, trial in list(trials.items()):
-            if not trial.rejected:
-                trials[candidate] = _judge(trial, requirements, peak_memory)
-    finally:
-        for session in sessions.values():
+    def close(self) -> None:
+        for session in self._sessions.values():
             session.close()
-    return _decide(bundle, trials, requirements)
+
+    def _prove(self, candidate: Candidate) -> tuple[Session, Placement]:
+        session = open_candidate(self._bundle, candidate, home=self._home, device=self._device, record_placement=True)
+        try:
+            placement = session.placement()
+            self._requirements.check_placement(placement, candidate.variant)
+            require_replay(self._bundle, session)
+        except EdgewiseError:
+            session.close()
+            raise
+        return session, placement
 
 
-def _prove(
-    bundle: Bundle,
-    candidate: Candidate,
-    requirements: Requirements,
-    inputs: dict[str, Array],
-    home: Home,
-    device: DeviceFacts,
-) -> tuple[Session, Placement]:
-    session = open_candidate(bundle, candidate, home=home, device=device, record_placement=True)
-    try:
-        placement = session.placement()
-        requirements.check_placement(placement, candidate.variant)
-        require_replay(bundle, session)
-        session.predict(inputs)
-    except EdgewiseError:
-        session.close()
-        raise
-    return session, placement
-
-
-def _time(
-    inputs: dict[str, Array], sessions: Mapping[Candidate, Session], trials: dict[Candidate, Trial], clock: Clock
-) -> None:
-    untimed = {candidate: session for candidate, session in sessions.items() if trials[candidate].latency is None}
-    if not untimed:
-        return
-    calls = {str(candidate): _call(session, inputs) for candidate, session in untimed.items()}
-    timed = interleave(calls, clock=clock, max_seconds=_SECONDS_PER_CANDIDATE * len(calls))
-    for candidate in untimed:
-        old = trials[candidate]
-        trials[candidate] = Trial(candidate, "", timed[str(candidate)], old.placement, None, old.bytes)
+def _with_threads(trials: Iterable[Trial], cores: int) -> list[Candidate]:
+    """The slow ones once more with several threads: all cores, and half of them where that differs much."""
+    counts = [count for count in {cores, cores // 2 if cores >= 4 else cores} if count > 1]
+    return [
+        replace(trial.candidate, threads=count)
+        for trial in list(trials)
+        if trial.latency and trial.latency.p50_ms > _WORTH_THREADS_MS
+        for count in sorted(counts)
+    ]
 
 
 def _call(session: Session, inputs: dict[str, Any]) -> Callable[[], object]:
     return lambda: session.predict(inputs)
 
 
-def _judge(trial: Trial, requirements: Requirements, peak_memory: Callable[[Candidate], int]) -> Trial:
-    rejected, peak = "", None
-    p95 = trial.latency.p95_ms if trial.latency else float("inf")
-    if requirements.max_p95_ms is not None and p95 > requirements.max_p95_ms:
-        rejected = f"{trial.candidate.variant}: p95 is {p95:.3f} ms, at most {requirements.max_p95_ms:g} is required"
-    elif requirements.max_rss_mb is not None:
-        try:
-            peak = peak_memory(trial.candidate)
-        except EdgewiseError as error:
-            rejected = error.what
-        else:
-            if peak > requirements.max_rss_mb * 1e6:
-                needed = f"at most {requirements.max_rss_mb:g} is required"
-                rejected = f"{trial.candidate.variant}: peak memory is {peak / 1e6:.0f} MB, {needed}"
-    return Trial(trial.candidate, rejected, trial.latency, trial.placement, peak, trial.bytes)
-
-
 def _decide(bundle: Bundle, trials: Mapping[Candidate, Trial], requirements: Requirements) -> Choice:
-    fit = [trial for trial in trials.values() if not trial.rejected and trial.latency]
+    fit = [trial for trial in trials.values() if not trial.rejected]
     if not fit:
         reasons = [f"{trial.candidate}: {trial.rejected}" for trial in trials.values()]
         raise RequirementError(
@@ -202,8 +191,12 @@ def _decide(bundle: Bundle, trials: Mapping[Candidate, Trial], requirements: Req
             reasons=reasons,
             require=requirements.to_json(),
         )
-    fastest = min(trial.latency.p50_ms for trial in fit if trial.latency)
-    close = [trial for trial in fit if trial.latency and trial.latency.p50_ms <= fastest * (1 + _TIE)]
+    timed = [trial for trial in fit if trial.latency]
+    if not timed:
+        reason = "not timed, since no input could be made that it takes; pack it with --golden"
+        return Choice(fit[0].candidate, reason, tuple(trials.values()))
+    fastest = min(trial.latency.p50_ms for trial in timed if trial.latency)
+    close = [trial for trial in timed if trial.latency and trial.latency.p50_ms <= fastest * (1 + _TIE)]
     best = min(close, key=lambda trial: (trial.bytes, trial.latency.p50_ms if trial.latency else 0))
     assert best.latency is not None
     others = len(trials) - 1

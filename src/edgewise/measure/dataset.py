@@ -12,7 +12,9 @@ from edgewise.errors import DataError, NotFoundError
 from edgewise.measure.media import read_media
 from edgewise.measure.npz import Array, load_npz
 
-__all__ = ["Dataset", "load_npz", "read_dataset"]
+__all__ = ["Dataset", "load_npz", "read_dataset", "with_labels"]
+
+_REMEDY = "Pass an .npz with arrays x (N, ...) and y (N,), or a folder of class folders with images or wav files."
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +62,11 @@ class Dataset:
         )  # fmt: skip
 
 
-def read_dataset(path: Path, limits: Limits = DEFAULT_LIMITS) -> Dataset:
+def read_dataset(path: Path, limits: Limits = DEFAULT_LIMITS, *, labelled: bool = True) -> Dataset:
     """The data set in an ``.npz`` (``x``, ``y``, perhaps ``group`` and ``class_names``) or a folder of class folders.
 
     Images become (N, H, W, C) uint8, wav files (N, samples) float32 in -1..1; class folders count from 0 by name.
+    labelled: False where only the inputs matter; ``y`` may then be missing and counts as zeros.
     Raises NotFoundError where there is nothing, DataError for what cannot be used, MissingExtraError for images without Pillow.
     """
     if path.is_dir():
@@ -72,16 +75,43 @@ def read_dataset(path: Path, limits: Limits = DEFAULT_LIMITS) -> Dataset:
     if not path.exists():
         raise NotFoundError(f"there is no data set at {path}", path=str(path))
     if path.suffix.lower() != ".npz" or not path.is_file():
-        raise DataError(f"{path.name} is neither an .npz nor a folder of class folders", rule="dataset-form")
+        raise DataError(
+            f"{path.name} is neither an .npz nor a folder of class folders", remedy=_REMEDY, rule="dataset-form"
+        )
     arrays = load_npz(path, limits)
-    missing = [name for name in ("x", "y") if name not in arrays]
+    missing = [name for name in ("x", "y")[: 2 if labelled else 1] if name not in arrays]
     if missing:
         found = ", ".join(sorted(arrays)[:10]) or "none"
-        raise DataError(f"{path.name} has no array {' or '.join(missing)}; it has {found}", rule="dataset-arrays")
+        raise DataError(
+            f"{path.name} has no array {' or '.join(missing)}; it has {found}", remedy=_REMEDY, rule="dataset-arrays"
+        )
     with path.open("rb") as file:
         digest, _ = digest_of_stream(file)
     labels = tuple(str(label) for label in arrays.get("class_names", np.empty(0, "U1")).ravel())
-    return Dataset(arrays["x"], arrays["y"], arrays.get("group"), labels, path.stem, digest)
+    y = arrays["y"] if "y" in arrays else np.zeros(len(arrays["x"]) if arrays["x"].ndim else 0, np.int64)
+    return Dataset(arrays["x"], y, arrays.get("group"), labels, path.stem, digest)
+
+
+def with_labels(data: Dataset, labels: tuple[str, ...]) -> Dataset:
+    """The same samples with ``y`` counted as the model counts its classes, where both say what their classes are called.
+
+    Raises DataError where the data has a class that the model lacks.
+    """
+    if not labels or not data.labels or data.labels == labels or data.y.ndim != 1 or data.y.dtype.kind not in "iub":
+        return data
+    unknown = [name for name in data.labels if name not in labels]
+    if unknown:
+        raise DataError(
+            f"{data.name or 'the data'} has classes that the model lacks: {', '.join(unknown[:8])}; it has {', '.join(labels[:8])}",
+            remedy="Name the class folders (or class_names) as the model's labels; `edgewise inspect` shows them.",
+            rule="dataset-labels",
+        )
+    if not len(data.y) or data.y.min() < 0 or data.y.max() >= len(data.labels):
+        raise DataError(
+            f"y counts to {data.y.max()}, and there are {len(data.labels)} class names", rule="dataset-labels"
+        )
+    order = np.array([labels.index(name) for name in data.labels], np.int64)
+    return Dataset(data.x, order[data.y.astype(np.int64)], data.group, labels, data.name, data.digest)
 
 
 def _finite(array: Array) -> bool:

@@ -29,8 +29,9 @@ def peak_memory(path: Path, candidate: Candidate, home: Home, python: str, secon
     """
     request = json.dumps({"path": str(path), "home": str(home.root), **candidate.to_json()})
     try:
+        # -P: with -m alone Python would import whatever is called numpy.py in the current folder.
         done = subprocess.run(  # noqa: S603  (our own module, arguments as a list)
-            [python, "-m", "edgewise.measure.memory_process", request],
+            [python, "-P", "-m", "edgewise.measure.memory_process", request],
             capture_output=True, timeout=seconds, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

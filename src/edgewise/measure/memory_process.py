@@ -4,7 +4,8 @@ import json
 import sys
 from pathlib import Path
 
-from edgewise.measure.samples import sample_inputs
+from edgewise.errors import ModelError
+from edgewise.measure.samples import fitting_inputs
 from edgewise.runtime.device import read_device
 from edgewise.runtime.engine import find_engine
 from edgewise.runtime.opening import Candidate, open_candidate
@@ -24,7 +25,9 @@ def main(request: str) -> None:
     bundle = open_path(Path(asked["path"]))
     candidate = Candidate(asked["variant"], asked["engine"], asked["provider"], asked["threads"])
     with open_candidate(bundle, candidate, home=Home(Path(asked["home"])), device=read_device()) as session:
-        inputs = sample_inputs(bundle)
+        inputs = fitting_inputs(bundle, session)
+        if inputs is None:
+            raise ModelError("no input could be made that the model takes")
         for _ in range(_ANSWERS):
             session.predict(inputs)
         sys.stdout.write(json.dumps({"baseline": baseline, "peak": _peak()}))

@@ -1,8 +1,9 @@
-"""NumPy archives from outside: bounded before anything is unpacked, and never unpickled.
+"""NumPy files and archives from outside: bounded before anything is unpacked, and never unpickled.
 
 An ``.npz`` is a zip of ``.npy`` files. A zip can promise terabytes in a few bytes, list one piece of data under a thousand names
 and point outside of itself, so its directory is judged first: how many entries, how large, how much larger than what is
-there. Then each array's own header has to agree with the directory before memory for it is asked for.
+there. Then each array's own header has to agree with the directory before memory for it is asked for. An ``.npy`` alone is
+held to the size of its file in the same way: nothing missing, nothing behind.
 """
 
 import re
@@ -12,6 +13,7 @@ import zlib
 from io import BytesIO
 from math import prod
 from pathlib import Path
+from tokenize import TokenError  # numpy tries a header that is no literal once more as one of Python 2
 from typing import IO, Any, BinaryIO, NoReturn
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
@@ -22,7 +24,7 @@ from edgewise.bundle.limits import DEFAULT_LIMITS, Limits
 from edgewise.digests import CHUNK
 from edgewise.errors import DataError
 
-__all__ = ["Array", "load_npz"]
+__all__ = ["Array", "load_npy", "load_npz"]
 
 Array = npt.NDArray[Any]
 _MAX_ARRAYS = 64
@@ -35,7 +37,9 @@ _ENCRYPTED = 0x1
 _DRIVE = re.compile(r"[A-Za-z]:")  # a tensor's name may have a colon further on, as TensorFlow's do
 _BROKEN = (BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError, OverflowError, struct.error, zlib.error)
 # What reading a header of nonsense raises besides; MemoryError is how Python's parser says "nested too deeply".
-_NONSENSE = (*_BROKEN, SyntaxError, TypeError, KeyError, AttributeError, IndexError, RecursionError, MemoryError)
+_NONSENSE = (
+    *_BROKEN, SyntaxError, TokenError, TypeError, KeyError, AttributeError, IndexError, RecursionError, MemoryError,
+)  # fmt: skip
 
 
 def load_npz(source: bytes | Path, limits: Limits = DEFAULT_LIMITS) -> dict[str, Array]:
@@ -48,6 +52,28 @@ def load_npz(source: bytes | Path, limits: Limits = DEFAULT_LIMITS) -> dict[str,
             return _load(stream, limits)
     except OSError as error:
         raise DataError(f"could not read {source!s:.200}: {error.strerror or error}", rule="npz-unreadable") from error
+
+
+def load_npy(path: Path, limits: Limits = DEFAULT_LIMITS) -> Array:
+    """The array in an ``.npy``: numbers, booleans or text; in the machine's byte order.
+
+    Raises DataError, with the rule that was broken in ``details["rule"]``, for anything else; also where the file is missing.
+    """
+    try:
+        with path.open("rb") as stream:
+            length = stream.seek(0, 2)
+            if length > limits.array_bytes:
+                _refuse(
+                    "npy-size",
+                    f"{path} has {length} bytes; at most {limits.array_bytes} are read",
+                    remedy="Pass fewer samples at once.",
+                )
+            stream.seek(0)
+            return _read_array(stream, f"{path}", length, "npy")
+    except OSError as error:
+        raise DataError(f"could not read {path!s:.200}: {error.strerror or error}", rule="npy-unreadable") from error
+    except BadZipFile as error:  # the file changed while it was read
+        _refuse("npy-malformed", f"{path} is damaged: {error}")
 
 
 def _load(stream: BinaryIO, limits: Limits) -> dict[str, Array]:
@@ -105,35 +131,38 @@ def _check_entries(entries: list[ZipInfo], length: int, limits: Limits) -> None:
         _refuse(
             "npz-size",
             f"the arrays have {total} bytes; at most {limits.array_bytes} are read",
-            remedy="Pass a smaller sample of the data set.",
+            remedy="Pass fewer samples at once.",
         )
 
 
 def _read(archive: ZipFile, info: ZipInfo) -> Array:
-    name = info.filename.removesuffix(".npy")
     with archive.open(info) as stream:
-        dtype, shape, fortran, header = _read_header(stream, name)
-        if dtype.kind not in _KINDS:
-            _refuse(
-                "npz-dtype",
-                f"{name[:80]!r} has the type {dtype!s:.80}; numbers, booleans and text are read, objects never",
-            )
-        if len(shape) > _MAX_RANK or any(dim < 0 for dim in shape):
-            _refuse("npz-malformed", f"{name[:80]!r} has an impossible shape")
-        if header + prod(shape) * dtype.itemsize != info.file_size:
-            _refuse("npz-malformed", f"{name[:80]!r} is not as large as its header says")
-        array = _empty(shape, dtype, name)
-        _fill(array, stream)
+        return _read_array(stream, repr(info.filename.removesuffix(".npy")[:80]), info.file_size, "npz")
+
+
+def _read_array(stream: IO[bytes], what: str, length: int, form: str) -> Array:
+    """One array whose header and content take ``length`` bytes. form: ``npy`` or ``npz``, what its rules are called after."""
+    dtype, shape, fortran, header = _read_header(stream, what, form)
+    if dtype.kind not in _KINDS:
+        _refuse(
+            f"{form}-dtype", f"{what} has the type {dtype!s:.80}; numbers, booleans and text are read, objects never"
+        )
+    if len(shape) > _MAX_RANK or any(dim < 0 for dim in shape):
+        _refuse(f"{form}-malformed", f"{what} has an impossible shape")
+    if header + prod(shape) * dtype.itemsize != length:
+        _refuse(f"{form}-malformed", f"{what} is not as large as its header says")
+    array = _empty(shape, dtype, what, form)
+    _fill(array, stream)
     array = array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
     if dtype.kind == "b" and np.any(array.view(np.uint8) > 1):
-        _refuse("npz-malformed", f"{name[:80]!r} has booleans that are neither 0 nor 1")
+        _refuse(f"{form}-malformed", f"{what} has booleans that are neither 0 nor 1")
     array = array.astype(dtype.newbyteorder("="), copy=False)
     if dtype.kind == "U" and array.size and dtype.itemsize and int(_code_points(array).max()) > 0x10FFFF:
-        _refuse("npz-malformed", f"{name[:80]!r} has text that is not Unicode")
+        _refuse(f"{form}-malformed", f"{what} has text that is not Unicode")
     return array
 
 
-def _read_header(stream: Any, name: str) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
+def _read_header(stream: Any, what: str, form: str) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
     """Type, shape, whether in Fortran order, and how many bytes that took."""
     try:
         with warnings.catch_warnings():
@@ -147,14 +176,14 @@ def _read_header(stream: Any, name: str) -> tuple[np.dtype[Any], tuple[int, ...]
                 raise ValueError(f"version {version}")
         return dtype, shape, fortran, stream.tell()
     except _NONSENSE as error:
-        _refuse("npz-malformed", f"{name[:80]!r} has no readable header: {type(error).__name__}")
+        _refuse(f"{form}-malformed", f"{what} has no readable .npy header: {type(error).__name__}")
 
 
-def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> Array:
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], what: str, form: str) -> Array:
     try:
         return np.empty(shape, dtype).reshape(-1)
     except ValueError:  # empty, but with the other dimensions beyond what an array can have
-        _refuse("npz-malformed", f"{name[:80]!r} has an impossible shape")
+        _refuse(f"{form}-malformed", f"{what} has an impossible shape")
 
 
 def _fill(array: Array, stream: IO[bytes]) -> None:

@@ -159,7 +159,7 @@ def _digest_at(path: Path) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise StorageError(f"could not read {path}: {error.strerror or error}", path=str(path)) from error
+        raise StorageError.of("read", path, error) from error
 
 
 def _shifted(

@@ -76,7 +76,7 @@ def download(
         finally:
             part.close()
     except OSError as error:
-        raise StorageError(f"could not write {target}: {error.strerror or error}", path=str(target)) from error
+        raise StorageError.of("write", target, error) from error
     return f"sha256:{part.sha.hexdigest()}"
 
 

@@ -168,7 +168,7 @@ class FileTransport:
             size = file.seek(0, 2)
             file.seek(request.start)
         except OSError as error:
-            raise StorageError(f"could not read {path}: {error.strerror or error}", path=str(path)) from error
+            raise StorageError.of("read", path, error) from error
         status, headers = _range_head(request.start, size)
         headers["ETag"] = f'"{size:x}-{path.stat().st_mtime_ns:x}"'
         if request.start and _other_version(request, headers["ETag"]):

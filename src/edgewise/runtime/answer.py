@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgewise.runtime.decision import class_name, read_detections, top_scores, winners
+from edgewise.errors import InputError
+from edgewise.runtime.decision import are_indices, class_name, read_detections, top_scores, winners
 from edgewise.runtime.engine import Array
 
 if TYPE_CHECKING:
@@ -43,10 +44,12 @@ class Answer:
 
     @property
     def index(self) -> Any:
+        self._expect("classification", "index")
         return self._each(winners(self._rows()).tolist())
 
     @property
     def label(self) -> Any:
+        self._expect("classification", "label")
         rows = self._rows()
         if rows.dtype.kind in "OUS":  # the model names its classes itself
             return self._each([str(value) for value in rows.reshape(len(rows), -1)[:, 0]])
@@ -54,23 +57,42 @@ class Answer:
 
     @property
     def score(self) -> Any:
+        if self.origin.task == "anomaly":
+            return self._each(self._real().reshape(len(self._rows()), -1)[:, 0].tolist())
+        self._expect("classification", "score")
         others = [value for name, value in self.outputs.items() if name != self.origin.decision]
-        return self._each([None if isnan(value) else value for value in top_scores(self._rows(), others).tolist()])
+        return self._each([None if isnan(value) else value for value in top_scores(self._real(), others).tolist()])
 
     @property
     def labels(self) -> Any:
-        rows = self._rows()
+        self._expect("multilabel", "labels")
+        rows = self._real()
         set_ = [np.flatnonzero(row >= SET_FROM).tolist() for row in rows.reshape(len(rows), -1)]
         return self._each([[class_name(self.origin.labels, index) for index in found] for found in set_])
 
     @property
     def detections(self) -> Any:
+        self._expect("detection", "detections")
         return self._each([read_detections(rows, self.origin.labels) for rows in self._rows()])
 
     def _rows(self) -> Array:
         """The deciding output with the batch axis first."""
         value = self.outputs[self.origin.decision]
         return value if self.origin.batched else value[np.newaxis]
+
+    def _real(self) -> Array:
+        """The same in real numbers where it is quantized and the interface states by how much."""
+        rows, (scale, zero) = self._rows(), self.origin.scale
+        quantized = rows.dtype.kind in "iu" and not are_indices(rows) and (scale, zero) != (1.0, 0)
+        return (rows.astype(np.float32) - zero) * scale if quantized else rows
+
+    def _expect(self, task: str, what: str) -> None:
+        if self.origin.task != task:
+            has = {"classification": "label, index and score", "multilabel": "labels", "detection": "detections"}
+            raise InputError(
+                f"this is the answer of a model for {self.origin.task}: it has no {what}",
+                remedy=f"Read {has.get(self.origin.task, 'output')}, or pack the model with --task {task}.",
+            )
 
     def _each(self, values: list[Any]) -> Any:
         return values[0] if self._single or not self.origin.batched else values
@@ -112,6 +134,8 @@ class Answer:
                 value["index"] = self.index
         elif task == "multilabel":
             value["labels"] = self.labels
+        elif task == "anomaly":
+            value["score"] = self.score
         elif task == "detection":
             found = self.detections
             value["detections"] = (

@@ -17,6 +17,7 @@ from edgewise.errors import MissingExtraError
 
 __all__ = [
     "ENGINES",
+    "NOT_RECORDED",
     "Array",
     "Engine",
     "EngineSession",
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
+#: What to do where placement was not recorded; every engine says the same.
+NOT_RECORDED = 'Load it with require={"provider": NAME}, which proves the placement; engines take record_placement.'
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import numpy as np
 
 from edgewise.errors import ModelError, TensorError, UnsupportedError
 from edgewise.runtime import telemetry
-from edgewise.runtime.engine import Array, OpenOptions, PlacedNode, Placement, Provider, TensorInfo
+from edgewise.runtime.engine import NOT_RECORDED, Array, OpenOptions, PlacedNode, Placement, Provider, TensorInfo
 
 with telemetry.withheld():  # on Windows the package imports openvino where that is installed
     import ai_edge_litert
@@ -118,9 +118,7 @@ class LiteRtSession:
         (WHILE, IF) count as the one operator that calls them.
         """
         if not self._options.record_placement:
-            raise UnsupportedError(
-                "the session was opened without recording placement", remedy="Open it with record_placement."
-            )
+            raise UnsupportedError("the session was opened without recording placement", remedy=NOT_RECORDED)
         with self._lock:
             interpreter = self._opened()
             nodes = interpreter._get_ops_details()  # noqa: SLF001  (there is no public way to ask)

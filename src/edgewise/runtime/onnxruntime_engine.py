@@ -6,7 +6,9 @@ buffers that were bound once, which costs less than ``InferenceSession.run``. An
 provider is off: a provider that fails is an error here, never a silent CPU.
 """
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 from threading import Lock
@@ -15,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from edgewise.digests import digest_of
-from edgewise.errors import ModelError, TensorError, UnsupportedError
+from edgewise.errors import ModelError, StorageError, TensorError, UnsupportedError
 from edgewise.runtime import telemetry
-from edgewise.runtime.engine import Array, OpenOptions, PlacedNode, Placement, Provider, TensorInfo
+from edgewise.runtime.engine import NOT_RECORDED, Array, OpenOptions, PlacedNode, Placement, Provider, TensorInfo
 from edgewise.store.files import write_bytes
 
 telemetry.disable()
@@ -76,7 +78,7 @@ class OnnxRuntimeEngine:
         try:
             if cached is not None and (session := _from_copy(cached, options)) is not None:
                 return OnnxRuntimeSession(session, options)
-            session = _session(model, rest, provider, options, optimise=True, keep=cached.draft if cached else None)
+            session = _optimised(model, rest, provider, options, cached.draft if cached else None)
             if cached is not None:
                 cached.keep()
                 # Placement is recorded before the last fusions; the copy has them, and is what later sessions run.
@@ -128,9 +130,7 @@ class OnnxRuntimeSession:
 
     def placement(self) -> Placement:
         if not self._options.record_placement:
-            raise UnsupportedError(
-                "the session was opened without recording placement", remedy="Open it with record_placement."
-            )
+            raise UnsupportedError("the session was opened without recording placement", remedy=NOT_RECORDED)
         return Placement(
             tuple(
                 PlacedNode(part.ep_name, node.op_type, node.name)
@@ -198,8 +198,10 @@ class _OptimisedCopy:
         self._wanted = len(model) <= _CACHE_LIMIT
         self.draft: str | None = None
         if self._wanted and not self._digest.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            self.draft = str(folder / "draft.onnx")
+            with suppress(OSError):  # a disk that is full or read-only costs the copy, not the answer
+                folder.mkdir(parents=True, exist_ok=True)
+                # Its own for each: two processes that wrote one file would make a third thing of it.
+                self.draft = str(folder / f"draft-{os.getpid()}-{id(self):x}.onnx")
 
     def read(self) -> bytes | None:
         try:
@@ -213,14 +215,29 @@ class _OptimisedCopy:
 
     def keep(self) -> None:
         draft = Path(self.draft) if self.draft else None
-        if draft is not None and draft.exists():
-            digest = digest_of(draft.read_bytes())
-            draft.replace(self._model)
-            write_bytes(self._digest, digest.encode())
+        with suppress(OSError, StorageError):
+            if draft is not None and draft.exists():
+                digest = digest_of(draft.read_bytes())
+                draft.replace(self._model)
+                write_bytes(self._digest, digest.encode())
 
     def discard(self) -> None:
-        self._digest.unlink(missing_ok=True)
-        self._model.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._digest.unlink(missing_ok=True)
+            self._model.unlink(missing_ok=True)
+
+
+def _optimised(
+    model: bytes, rest: list[tuple[str, bytes]], provider: str, options: OpenOptions, draft: str | None
+) -> Any:
+    """A session that also writes its optimised graph to ``draft``, or does not where the disk is full."""
+    try:
+        return _session(model, rest, provider, options, optimise=True, keep=draft)
+    except ModelError:
+        if draft is None:
+            raise
+        Path(draft).unlink(missing_ok=True)
+        return _session(model, rest, provider, options, optimise=True)
 
 
 def _from_copy(cached: "_OptimisedCopy", options: OpenOptions) -> Any:
@@ -245,7 +262,7 @@ def _session(
     keep: str | None = None,
 ) -> Any:
     wanted = ort.SessionOptions()
-    wanted.log_severity_level = 3  # errors only: warnings about a user's model are no news on stderr
+    wanted.log_severity_level = 4  # what goes wrong is raised, with the reason; on stderr it would be said twice
     wanted.intra_op_num_threads = options.threads
     wanted.add_session_config_entry("session.intra_op.allow_spinning", "0")
     wanted.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)

@@ -1,5 +1,6 @@
 """Opening one variant with one engine on one provider, with the cache that belongs to exactly that combination."""
 
+import os
 import shutil
 from dataclasses import dataclass
 from hashlib import sha256
@@ -8,6 +9,7 @@ from typing import Any
 
 from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.document import Document, Variant
+from edgewise.bundle.tensors import TensorSpec
 from edgewise.runtime.device import DeviceFacts
 from edgewise.runtime.engine import Engine, OpenOptions, find_engine
 from edgewise.runtime.session import Origin, Session
@@ -49,7 +51,7 @@ def open_candidate(
     options = OpenOptions(
         provider=candidate.provider,
         threads=candidate.threads,
-        cache=cache_folder(home, variant, engine, candidate, device),
+        cache=_if_writable(cache_folder(home, variant, engine, candidate, device)),
         record_placement=record_placement,
     )
     opened = engine.open(bundle.model_files(variant), options)
@@ -68,6 +70,21 @@ def cache_folder(home: Home, variant: Variant, engine: Engine, candidate: Candid
     return wanted
 
 
+def _if_writable(folder: Path) -> Path | None:
+    """A cache that cannot be written costs time, never the answer."""
+    nearest = next((place for place in (folder, *folder.parents) if place.exists()), None)
+    return folder if nearest is not None and os.access(nearest, os.W_OK) else None
+
+
+def _scale(spec: TensorSpec) -> tuple[float, int]:
+    """Scale and zero point that the interface states for a quantized output; (1, 0) for any other."""
+    stated = spec.extra.get("quantization")
+    scale, zero = (stated.get("scale"), stated.get("zeroPoint")) if isinstance(stated, dict) else (None, None)
+    if isinstance(scale, (int, float)) and isinstance(zero, int) and not isinstance(scale, bool) and scale > 0:
+        return float(scale), zero
+    return 1.0, 0
+
+
 def _origin(document: Document, candidate: Candidate, reason: str) -> Origin:
     decision = next((spec for spec in document.outputs if spec.name == document.decision), document.outputs[0])
     # A vector of a fixed length above one is the answer to one input, by a model that knows no batches.
@@ -80,5 +97,6 @@ def _origin(document: Document, candidate: Candidate, reason: str) -> Origin:
         task=document.task,
         labels=document.labels,
         batched=bool(decision.shape) and not alone,
+        scale=_scale(decision),
         reason=reason,
     )

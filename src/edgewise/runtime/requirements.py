@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from math import inf
 from typing import Any
 
 from edgewise.errors import InputError, RequirementError
@@ -32,6 +33,10 @@ class Requirements:
         share = self.min_share_on_provider
         if share is not None and not 0 <= share <= 1:
             raise InputError(f"min_share_on_provider is {share}; it is a share between 0 and 1")
+        for name in ("max_p95_ms", "max_rss_mb", "max_metric_drop"):
+            limit = getattr(self, name)
+            if limit is not None and not 0 <= limit < inf:
+                raise InputError(f"{name} is {limit}; it is a finite number, 0 or more")
         if share is not None and not self.provider:
             raise InputError("min_share_on_provider needs a provider", remedy="Name it: provider=CPUExecutionProvider.")
 
@@ -56,14 +61,29 @@ class Requirements:
 
     @classmethod
     def parse(cls, clauses: Mapping[str, Any]) -> "Requirements":
-        """From names and values (text is converted). Raises InputError that lists the clauses there are."""
+        """From names and values (text is converted). Raises InputError that lists the clauses there are.
+
+        A clause without a value is a mistake, never "no demand": what is meant as a demand must not be lost.
+        """
+        if not isinstance(clauses, Mapping):
+            raise InputError(
+                f"requirements are names with values, not a {type(clauses).__name__}",
+                remedy='Pass them as in require={"max_p95_ms": 5}.',
+            )
         known = {item.name: item for item in fields(cls)}
         values: dict[str, Any] = {}
         for name, value in clauses.items():
             if name not in known:
                 raise InputError(f"there is no requirement {name!r}; there are {', '.join(known)}")
+            if known[name].type in (str, "str"):
+                if not isinstance(value, str) or not value:
+                    raise InputError(f"the requirement {name} needs a name, not {value!r}")
+                values[name] = value
+                continue
             try:
-                values[name] = str(value) if known[name].type in (str, "str") else float(value)
+                values[name] = float(value) if not isinstance(value, bool) else float("nan")
             except (TypeError, ValueError):
-                raise InputError(f"the requirement {name} needs a number, not {value!r}") from None
+                values[name] = float("nan")
+            if values[name] != values[name]:
+                raise InputError(f"the requirement {name} needs a number, not {value!r}")
         return cls(**values)

@@ -20,7 +20,8 @@ __all__ = ["Origin", "Session", "Stream"]
 class Origin:
     """What the answers of one session have in common. ``reason`` says why this variant and provider were chosen.
 
-    decision: the output that decides. batched: its first axis is the batch.
+    decision: the output that decides. batched: its first axis is the batch. scale: what a quantized output stands for,
+    real = scale[0] * (value - scale[1]).
     """
 
     variant: str
@@ -30,6 +31,7 @@ class Origin:
     task: str
     labels: tuple[str, ...] = ()
     batched: bool = True
+    scale: tuple[float, int] = (1.0, 0)
     tier: str = "device"
     reason: str = ""
 
@@ -56,15 +58,15 @@ class Session:
         """Answer one example or a batch.
 
         inputs: the array for a model with one input; or a mapping from input names to arrays (or pass them by keyword).
-        An example without the batch axis gets one. Raises TensorError, with what was expected and what came, for
-        anything that does not fit the interface.
+        An example without the batch axis gets one, which all inputs then have to lack. Raises TensorError, with what was
+        expected and what came, for anything that does not fit the interface.
         """
         only = self._only
         if only is not None and type(inputs) is np.ndarray and not named:
             array, single = only[1](inputs)
             outputs = self._run({self._into[only[0]]: array})
             return Answer(outputs if self._same_names else self._renamed(outputs), self.origin, single)
-        feeds, single = self._checked(named if inputs is None else inputs)
+        feeds, single = self._checked(inputs, named)
         return Answer(self._renamed(self._run(feeds | self._zero_states())), self.origin, single)
 
     def stream(self) -> "Stream":
@@ -72,7 +74,7 @@ class Session:
         return Stream(self)
 
     def placement(self) -> Placement:
-        """Which graph node runs on which provider."""
+        """Which graph node runs on which provider. Recorded where a provider is required: ``require={"provider": ...}``."""
         return self._opened.placement()
 
     def close(self) -> None:
@@ -91,7 +93,12 @@ class Session:
         origin = self.origin
         return f"Session({self.document.name}:{self.document.version}, {origin.variant} on {origin.engine}/{origin.provider})"
 
-    def _checked(self, given: Any) -> tuple[dict[str, Array], bool]:
+    def _checked(self, given: Any, named: Mapping[str, Any]) -> tuple[dict[str, Array], bool]:
+        if given is not None and named:
+            raise TensorError(
+                f"inputs came both by position and by name ({', '.join(named)})", remedy="Pass all of them by name."
+            )
+        given = named if given is None else given
         if not isinstance(given, Mapping):
             if len(self._checks) != 1:
                 raise TensorError(
@@ -104,11 +111,18 @@ class Session:
             faults = [f"missing {'; '.join(missing)}"] if missing else []
             faults += [f"unknown {', '.join(map(str, unknown))}"] if unknown else []
             raise TensorError(f"inputs do not fit: {' and '.join(faults)}", missing=missing, unknown=unknown)
-        feeds, single = {}, False
+        feeds, singles = {}, {}
         for name, check in self._checks.items():
-            feeds[self._into[name]], added = check(given[name])
-            single = single or added
-        return feeds, single
+            feeds[self._into[name]], singles[name] = check(given[name])
+        if len(set(singles.values())) > 1 and any(
+            len(feeds[self._into[name]]) != 1 for name, single in singles.items() if not single
+        ):
+            alone = [name for name, single in singles.items() if single]
+            raise TensorError(
+                f"{', '.join(alone)} came as one example, {', '.join(n for n in singles if n not in alone)} as a batch",
+                remedy="Give every input the batch axis, or none.",
+            )
+        return feeds, any(singles.values())
 
     def _renamed(self, outputs: dict[str, Array]) -> dict[str, Array]:
         return {name: outputs[inner] for name, inner in self._from.items()}
@@ -159,7 +173,7 @@ class Stream:
     def predict(self, inputs: Any = None, /, **named: Any) -> Answer:
         """Like ``Session.predict``, continuing from the last call."""
         session = self._session
-        feeds, single = session._checked(named if inputs is None else inputs)  # noqa: SLF001
+        feeds, single = session._checked(inputs, named)  # noqa: SLF001
         outputs = session._renamed(session._run(feeds | self._states))  # noqa: SLF001
         for state in session.document.states:
             self._states[session._into[state.input]] = outputs[state.output]  # noqa: SLF001

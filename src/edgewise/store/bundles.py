@@ -1,5 +1,6 @@
 """Bundles on disk: one file, a folder, or a name in the library of installed ones."""
 
+import os
 import re
 from contextlib import ExitStack
 from pathlib import Path
@@ -47,7 +48,7 @@ class FolderSource:
         try:
             return path.open("rb")
         except OSError as error:
-            raise StorageError(f"could not read {path}: {error.strerror or error}", path=str(path)) from error
+            raise StorageError.of("read", path, error) from error
 
     def _blob(self, digest: str) -> Path:
         return self._folder / "blobs" / "sha256" / hex_of(digest)
@@ -78,7 +79,7 @@ def open_path(path: Path, limits: Limits = DEFAULT_LIMITS) -> Bundle:
     except FileNotFoundError:
         raise NotFoundError(f"there is no bundle at {path}", path=str(path)) from None
     except OSError as error:
-        raise StorageError(f"could not read {path}: {error.strerror or error}", path=str(path)) from error
+        raise StorageError.of("read", path, error) from error
 
 
 def write_file(bundle: Bundle, path: Path) -> None:
@@ -106,11 +107,14 @@ def install_bundle(bundle: Bundle, home: Home) -> Path:
 def find_bundle(ref: str, home: Home) -> Path:
     """The path that ``ref`` means: a file or folder, else ``name`` (its highest version) or ``name:version`` in the library.
 
+    A plain name means a folder here only where that is a bundle: any project may have a folder that is called like a model.
     Raises NotFoundError with the names that there are.
     """
     path = Path(ref)
     name, _, version = ref.partition(":")
-    if _exists(path):
+    exists = ref != "" and _exists(path)
+    passed_over = exists and _is_plain(ref) and path.is_dir() and not _exists(path / "oci-layout")
+    if exists and not passed_over:
         return path
     if NAME.fullmatch(name) and len(name) <= _NAME_MAX and (not version or VERSION.fullmatch(version)):
         files = {file.name.removesuffix(".bundle"): file for file in (home.bundles / name).glob("*.bundle")}
@@ -121,7 +125,18 @@ def find_bundle(ref: str, home: Home) -> Path:
             return found[max(found, key=_version_order)]
     installed = sorted(folder.name for folder in home.bundles.glob("*") if folder.is_dir())
     known = f"installed: {', '.join(installed)}" if installed else "none is installed yet"
-    raise NotFoundError(f"no file and no installed bundle is called {ref!r} ({known})", ref=ref)
+    here = (
+        f"the folder {ref!r} is no bundle, and no installed one" if passed_over else "no file and no installed bundle"
+    )
+    raise NotFoundError(
+        f"{here} is called {ref!r} ({known})" if ref else f"the name of a bundle is empty ({known})",
+        remedy=f"Check the path or name; names are looked up in {home.bundles} (`edgewise pack --install` puts bundles there).",
+        ref=ref,
+    )  # fmt: skip
+
+
+def _is_plain(ref: str) -> bool:
+    return os.sep not in ref and (os.altsep is None or os.altsep not in ref)
 
 
 def _exists(path: Path) -> bool:

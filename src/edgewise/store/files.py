@@ -14,7 +14,8 @@ __all__ = ["read_bounded", "write_atomic", "write_bytes"]
 def write_atomic(path: Path, write: Callable[[BinaryIO], object], *, mode: int = 0o644) -> None:
     """Let ``write`` fill a file beside ``path``, then rename it into place; ``path`` is never seen half written.
 
-    Raises StorageError when the disk is full or may not be written; what was at ``path`` is then unchanged.
+    Raises StorageError where the disk is full, may not be written, or has something else in the way; what was at ``path`` is
+    then unchanged.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +32,7 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object], *, mode: int =
             draft.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise StorageError(f"could not write {path}: {error.strerror or error}", path=str(path)) from error
+        raise StorageError.of("write", path, error) from error
 
 
 def write_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -44,12 +45,12 @@ def read_bounded(path: Path, limit: int, what: str) -> bytes:
     try:
         with path.open("rb") as file:
             data = file.read(limit + 1)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError):
         raise NotFoundError(f"{what} {path} does not exist", path=str(path)) from None
+    except IsADirectoryError:
+        raise NotFoundError(f"{what} {path} is a folder; a file is needed", path=str(path)) from None
     except OSError as error:
-        raise StorageError(f"could not read {path}: {error.strerror or error}", path=str(path)) from error
+        raise StorageError.of("read", path, error) from error
     if len(data) > limit:
-        raise NotFoundError(
-            f"{what} {path} has more than {limit} bytes; this is not one", remedy="Check the path.", path=str(path)
-        )
+        raise NotFoundError(f"{what} {path} has more than {limit} bytes; this is not one", path=str(path))
     return data

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgewise.errors import StorageError
+
 __all__ = ["Home"]
 
 
@@ -15,9 +17,15 @@ class Home:
 
     @classmethod
     def default(cls) -> "Home":
-        """``EDGEWISE_HOME`` where it is set, else ``~/.edgewise``."""
-        named = os.environ.get("EDGEWISE_HOME")
-        return cls(Path(named).expanduser() if named else Path.home() / ".edgewise")
+        """``EDGEWISE_HOME`` where it is set, else ``~/.edgewise``. Raises StorageError where this user has no home directory."""
+        named = os.environ.get("EDGEWISE_HOME") or "~/.edgewise"
+        try:
+            return cls(Path(named).expanduser())
+        except RuntimeError:  # neither HOME nor an entry in the user database, or ~NAME of nobody
+            raise StorageError(
+                f"{named} is no place to keep things: that user has no home directory here",
+                remedy="Set EDGEWISE_HOME to a folder that you may write.", path=named,
+            ) from None  # fmt: skip
 
     @property
     def bundles(self) -> Path:

@@ -19,7 +19,7 @@ import pytest
 
 from edgewise.errors import ModelError, TensorError, UnsupportedError
 from edgewise.runtime.engine import Array, Engine, EngineSession, OpenOptions
-from edgewise.testing.engine_models import Example, Feeds, example, examples
+from edgewise.testing.engine_models import Example, Feeds, antialiased_resize, example, examples
 
 __all__ = ["EngineConformance"]
 
@@ -117,6 +117,18 @@ class EngineConformance:
 
                 with ThreadPoolExecutor(8) as pool:
                     list(pool.map(call, range(24)))
+
+    def test_resizing_is_antialiased_or_refused(self, engine: Engine) -> None:
+        """Right, or UnsupportedError when it is opened: never another picture than the model was trained on."""
+        case = antialiased_resize()
+        if case.format not in engine.formats:
+            return
+        try:
+            session = engine.open(case.files, _PLAIN)
+        except UnsupportedError:
+            return
+        _check(case, session, case.feeds(2))
+        session.close()
 
     # ---------------------------------------------------------------------------------------------------------- faults
 

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgewise.runtime.engine import Array
 
-__all__ = ["BIAS", "QUANTIZED", "WEIGHTS", "Example", "Feeds", "Quantized", "example", "examples"]
+__all__ = ["BIAS", "QUANTIZED", "WEIGHTS", "Example", "Feeds", "Quantized", "antialiased_resize", "example", "examples"]
 
 _MODELS = Path(__file__).resolve().parent / "models"
 _OPSET, _IR = 17, 8  # old enough for every engine that is still in use
@@ -221,6 +221,32 @@ def _onnx_twice() -> Example:
 
     data = _onnx(nodes, inputs, outputs, {}).SerializeToString()
     return Example("twice", "onnx", {"model.onnx": data}, inputs, outputs, expected)
+
+
+def antialiased_resize() -> Example:
+    """An image made smaller: what engines leave the antialiasing out of. In no list of examples, since one may refuse it."""
+    inputs: Spec = {"image": ("float32", (-1, 1, 13, 9))}
+    outputs: Spec = {"y": ("float32", (-1, 1, 5, 4))}
+    resize = helper.make_node(
+        "Resize", ["image", "", "", "sizes"], ["y"], "resize", mode="linear", antialias=1, axes=[2, 3],
+        coordinate_transformation_mode="half_pixel", exclude_outside=1,
+    )  # fmt: skip
+    model = _onnx([resize], inputs, outputs, {"sizes": np.array([5, 4], np.int64)})
+    model.opset_import[0].version = 18
+
+    def expected(feeds: Feeds) -> Feeds:
+        rows, columns = _triangles(13, 5), _triangles(9, 4)
+        return {"y": np.einsum("oh,pw,nchw->ncop", rows, columns, feeds["image"]).astype(np.float32)}
+
+    return Example("antialiased", "onnx", {"model.onnx": model.SerializeToString()}, inputs, outputs, expected, 1e-4)
+
+
+def _triangles(before: int, after: int) -> Array:
+    """(after, before): weights of a triangle filter as wide as the reduction (Pillow, ImagingPrecompute)."""
+    scale = before / after
+    centres = (np.arange(after) + 0.5) * scale - 0.5
+    weights = np.maximum(0, 1 - np.abs(np.arange(before) - centres[:, None]) / scale)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
 # ----------------------------------------------------------------------------------------------------------- TFLite

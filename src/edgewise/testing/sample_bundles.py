@@ -60,7 +60,6 @@ def full_bundle() -> Bundle:
     golden = dump_arrays(
         {
             "in/x": np.arange(8, dtype=np.float32).reshape(2, 4),
-            "in/memory": np.zeros((2, 5), np.float32),
             "out/fp32/y": np.full((2, 3), 0.25, np.float32),
             "out/int8/y": np.full((2, 3), 0.5, np.float32),
         }

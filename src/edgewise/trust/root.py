@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgewise.bundle.document import LABEL
 from edgewise.bundle.fields import Form
 from edgewise.bundle.strict_json import dump_json, parse_object
 from edgewise.errors import DocumentError, HostileBundleError, KeyFileError
@@ -16,6 +17,11 @@ __all__ = ["ROLES", "TrustRoot"]
 
 ROLES = ("release", "receipt")
 _MAX_KEYS = 256
+_MAX_NAME = 256  # characters
+_REMEDY = (
+    "Correct the trust root that you named (by default it is EDGEWISE_HOME/root.json), or move it away and add each key again "
+    "with `edgewise key trust FILE.pub`."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,18 @@ class TrustRoot:
         return len(signers) >= self.threshold.get(role, 1)
 
     def with_key(self, key: PublicKey, name: str, roles: tuple[str, ...] = ROLES) -> "TrustRoot":
-        """This root with one more trusted key."""
+        """This root with one more trusted key. Raises KeyFileError where no root may hold it, so that none is written."""
+        if LABEL.fullmatch(name) is None or _broken(name):
+            raise KeyFileError(
+                f"a key's name has at most {_MAX_NAME} characters and none that cannot be printed; "
+                f"{name[:40]!r} has {len(name)} characters",
+                remedy="Give it another name with --name.",
+            )
+        if len({*self.keys, key.key_id}) > _MAX_KEYS:
+            raise KeyFileError(
+                f"a trust root holds at most {_MAX_KEYS} keys; this one is full",
+                remedy="Remove a key that you no longer trust from it, or keep the new one in another root (--trust).",
+            )
         return TrustRoot(
             {**self.keys, key.key_id: key},
             {**self.names, key.key_id: name},
@@ -70,11 +87,11 @@ class TrustRoot:
 
     @classmethod
     def parse(cls, data: bytes) -> "TrustRoot":
-        """The root in ``data``. Raises KeyFileError with every problem."""
+        """The root in ``data``. Raises KeyFileError with every problem, and how to mend it."""
         try:
             form = Form(parse_object(data, "the trust root"), "trust root")
         except HostileBundleError as error:
-            raise KeyFileError(error.what, rule=error.rule) from None
+            raise KeyFileError(error.what, remedy=_REMEDY, rule=error.rule) from None
         form.integer("schemaVersion", low=1, high=1)
         keys: dict[str, PublicKey] = {}
         names: dict[str, str] = {}
@@ -82,7 +99,7 @@ class TrustRoot:
             item = Form(entry, form.kind, f"keys.{key_id[:12]}", form.problems)
             item.text("keytype", one_of=["ed25519"])
             public = item.child("keyval", lambda value: value.text("public", limit=64)) or ""
-            names[key_id] = item.text("name", default="", limit=256)
+            names[key_id] = item.text("name", pattern=LABEL, default="", limit=_MAX_NAME)
             key = (
                 PublicKey(bytes.fromhex(public))
                 if len(public) == 64 and set(public) <= set("0123456789abcdef")
@@ -107,8 +124,13 @@ class TrustRoot:
         try:
             form.finish()
         except DocumentError as error:
-            raise KeyFileError(error.what) from None
+            raise KeyFileError(error.what, remedy=_REMEDY) from None
         return cls(keys, names, roles, threshold)
+
+
+def _broken(name: str) -> bool:
+    """Whether it has half a surrogate pair, as file names that are no UTF-8 have: such text cannot be written."""
+    return any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _entries(form: Form, name: str) -> list[tuple[str, Any]]:

@@ -24,6 +24,11 @@ from edgewise.trust.root import TrustRoot
 
 __all__ = ["Evidence", "Verification", "sign_statement", "verify_bundle"]
 
+_UNSIGNED = (
+    "Pack it with a key (`edgewise key new`, then `edgewise pack` without --unsigned), or get a signed copy from its publisher. "
+    "To load it all the same, with your rights: --unsafe-no-verification."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -73,7 +78,9 @@ def verify_bundle(bundle: Bundle, root: TrustRoot) -> Verification:
     statements = {digest: parse_statement(envelope.payload, bundle.limits) for digest, envelope in envelopes.items()}
     releases = [digest for digest, statement in statements.items() if statement.predicate_type == RELEASE]
     if not releases:
-        raise SignatureError(f"{bundle.ref} is not signed: it has no release statement", ref=bundle.ref)
+        raise SignatureError(
+            f"{bundle.ref} is not signed: it has no release statement", remedy=_UNSIGNED, ref=bundle.ref
+        )
     reasons: list[str] = []
     for digest in releases:
         signers = _signers(envelopes[digest], root, "release")
