@@ -7,9 +7,9 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from edgewise.compose.demo import digits_models
-from edgewise.compose.packing import PackRequest, pack
 from edgewise.importing.imported import ImportedModel
 from edgewise.importing.onnx_file import onnx_from_bytes
+from edgewise.packing.pack import PackRequest, pack
 from edgewise.store.bundles import write_file
 from edgewise.store.home import Home
 from edgewise.trust.keys import PrivateKey

@@ -17,7 +17,6 @@ from benchmarks.bundles import SHARED
 from benchmarks.page import write_page
 from edgewise.bundle.tensors import StateSpec
 from edgewise.clock import SystemClock
-from edgewise.compose.packing import PackRequest, pack
 from edgewise.graph.answer import dequantize
 from edgewise.graph.edit import freeze_input
 from edgewise.graph.inspect import read_model
@@ -29,6 +28,7 @@ from edgewise.measure.dataset import Dataset
 from edgewise.measure.latency import time_calls
 from edgewise.measure.media import read_image
 from edgewise.measure.metric import Metric
+from edgewise.packing.pack import PackRequest, pack
 from edgewise.runtime.engine import Array
 from edgewise.runtime.session import Session
 from edgewise.store.bundles import write_file

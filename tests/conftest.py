@@ -66,7 +66,7 @@ def signing_key() -> "PrivateKey":
 def digits_bundle(tmp_path_factory: pytest.TempPathFactory, signing_key: "PrivateKey") -> Path:
     """The demo's bundle: fp32 and int8 with receipts over 497 images and a golden set, signed by ``signing_key``."""
     from edgewise.compose.demo import digits_data, digits_models
-    from edgewise.compose.packing import PackRequest, pack
+    from edgewise.packing.pack import PackRequest, pack
     from edgewise.store.bundles import write_file
 
     data = digits_data("eval")

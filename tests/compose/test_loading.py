@@ -12,9 +12,9 @@ import edgewise
 from edgewise.bundle.build import build_bundle, with_evidence
 from edgewise.bundle.safetensors import dump_arrays, parse_arrays
 from edgewise.compose.demo import digits_data
-from edgewise.compose.packing import sign_release
 from edgewise.digests import digest_of
 from edgewise.errors import InputError, NotFoundError, RequirementError, SignatureError
+from edgewise.packing.pack import sign_release
 from edgewise.store.bundles import install_bundle, open_path, write_file
 from edgewise.store.home import Home
 from edgewise.trust.keys import PrivateKey

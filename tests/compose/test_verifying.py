@@ -10,9 +10,9 @@ from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.safetensors import dump_arrays, parse_arrays
 from edgewise.bundle.statement import RECEIPT, Statement
 from edgewise.cli.main import main
-from edgewise.compose.packing import sign_release
 from edgewise.compose.verifying import Check, verify_path
 from edgewise.digests import digest_of
+from edgewise.packing.pack import sign_release
 from edgewise.store.bundles import open_path, write_file
 from edgewise.store.home import Home
 from edgewise.trust.keys import PrivateKey

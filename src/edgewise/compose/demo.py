@@ -16,7 +16,6 @@ from edgewise.clock import Clock, SystemClock
 from edgewise.compose.keys import default_signing_key, new_key
 from edgewise.compose.loading import load
 from edgewise.compose.pack_options import check_target
-from edgewise.compose.packing import Packed, PackRequest, pack
 from edgewise.compose.verifying import Verified, verify_path
 from edgewise.digits import load_split, model_bytes
 from edgewise.graph.answer import softmax
@@ -30,6 +29,7 @@ from edgewise.measure.evaluation import predict_all
 from edgewise.measure.latency import Latency, interleave
 from edgewise.measure.metric import Metric
 from edgewise.measure.metrics import accuracy
+from edgewise.packing.pack import Packed, PackRequest, pack
 from edgewise.runtime.engine import Array
 from edgewise.runtime.session import Session
 from edgewise.store.bundles import install_bundle, write_file

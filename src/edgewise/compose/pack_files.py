@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edgewise.bundle.tensors import StateSpec, TensorSpec
-from edgewise.compose.fragments import join_after, join_before
 from edgewise.compose.importing import Imported, import_models
 from edgewise.compose.keys import default_signing_key, load_private
 from edgewise.compose.pack_options import (
@@ -16,10 +15,11 @@ from edgewise.compose.pack_options import (
     with_range,
     with_sample_rate,
 )
-from edgewise.compose.packing import Packed, PackRequest, pack
 from edgewise.importing.check import checked_against
 from edgewise.importing.imported import ImportedModel
 from edgewise.measure.dataset import read_dataset, with_labels
+from edgewise.packing.fragments import join_after, join_before
+from edgewise.packing.pack import Packed, PackRequest, pack
 from edgewise.store.bundles import install_bundle, write_file
 from edgewise.store.home import Home
 

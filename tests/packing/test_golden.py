@@ -12,12 +12,12 @@ from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.tensors import StateSpec
 from edgewise.compose.keys import trust_key
 from edgewise.compose.pack_options import with_constants
-from edgewise.compose.packing import PackRequest, pack
 from edgewise.errors import InputError
 from edgewise.importing.imported import ImportedModel
 from edgewise.importing.onnx_file import import_onnx, onnx_from_bytes
 from edgewise.importing.tflite_file import import_tflite
 from edgewise.measure.dataset import Dataset
+from edgewise.packing.pack import PackRequest, pack
 from edgewise.runtime.golden_set import read_golden
 from edgewise.store.bundles import write_file
 from edgewise.store.home import Home

@@ -8,10 +8,10 @@ from onnx import TensorProto, helper
 
 from edgewise.bundle.document import Document
 from edgewise.bundle.tensors import StateSpec, TensorSpec
-from edgewise.compose.describing import describe, narrowed
 from edgewise.errors import InputError, ModelError
 from edgewise.importing.imported import ImportedModel
 from edgewise.importing.onnx_file import onnx_from_bytes
+from edgewise.packing.describing import describe, narrowed
 
 
 def identity(*shape: Any, outputs: tuple[Any, ...] = ()) -> ImportedModel:

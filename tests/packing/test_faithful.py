@@ -5,11 +5,11 @@ import pytest
 from onnx import ModelProto, numpy_helper
 
 from edgewise.compose.demo import digits_data, digits_models
-from edgewise.compose.packing import PackRequest, pack
 from edgewise.digits import model_bytes
 from edgewise.errors import MismatchError
 from edgewise.importing.imported import ImportedModel
 from edgewise.importing.onnx_file import onnx_from_bytes
+from edgewise.packing.pack import PackRequest, pack
 
 
 def scrambled(data: bytes) -> bytes:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from edgewise.compose.fragments import AFTER, BEFORE, join_after, join_before
 from edgewise.digits import load_split, model_bytes
 from edgewise.errors import InputError
 from edgewise.importing.check import open_imported
 from edgewise.importing.imported import ImportedModel
 from edgewise.importing.onnx_file import onnx_from_bytes
+from edgewise.packing.fragments import AFTER, BEFORE, join_after, join_before
 
 LABELS = tuple("0123456789")
 

@@ -8,10 +8,10 @@ import pytest
 
 from edgewise.bundle.tensors import TensorSpec
 from edgewise.compose.demo import digits_data, digits_models
-from edgewise.compose.packing import PackRequest, pack
 from edgewise.errors import InputError, ModelError
 from edgewise.importing.imported import ImportedModel
 from edgewise.measure.receipt import parse_receipt
+from edgewise.packing.pack import PackRequest, pack
 from edgewise.store.bundles import open_path, write_file
 from edgewise.trust.keys import PrivateKey
 from edgewise.trust.root import TrustRoot

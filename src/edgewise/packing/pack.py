@@ -17,15 +17,15 @@ from edgewise.bundle.document import Document
 from edgewise.bundle.statement import release_statement
 from edgewise.bundle.tensors import StateSpec, TensorSpec
 from edgewise.clock import Clock, SystemClock
-from edgewise.compose.describing import describe, narrowed
-from edgewise.compose.faithful import compare_recorded
-from edgewise.compose.golden import Samples, from_data, from_seeds, record_golden
 from edgewise.errors import EdgewiseError, InputError, ProbeError
 from edgewise.importing.imported import ImportedModel
 from edgewise.measure.candidates import candidates_for, reference_candidate
 from edgewise.measure.dataset import Dataset
 from edgewise.measure.evaluation import Evaluation, evaluate, to_receipt
 from edgewise.measure.memory import peak_memory
+from edgewise.packing.describing import describe, narrowed
+from edgewise.packing.faithful import compare_recorded
+from edgewise.packing.golden import Samples, from_data, from_seeds, record_golden
 from edgewise.runtime.device import read_device
 from edgewise.runtime.opening import open_candidate
 from edgewise.runtime.replay import require_replay
