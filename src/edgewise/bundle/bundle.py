@@ -1,7 +1,6 @@
 """An opened bundle: parsed and consistent with itself, not yet trusted (``edgewise.trust`` says by whom it was signed)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from edgewise.bundle.document import Document, File, Variant, parse_document
@@ -22,6 +21,7 @@ from edgewise.bundle.source import Source, check_blob, read_blob
 from edgewise.bundle.statement import Envelope, parse_envelope
 from edgewise.bundle.tarball import write_tar
 from edgewise.errors import DocumentError, HostileBundleError, NotFoundError
+from edgewise.records import dataclass
 
 __all__ = ["Bundle", "open_bundle"]
 

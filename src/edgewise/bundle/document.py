@@ -6,13 +6,14 @@ every file that it names. The form is specified in spec/bundle.md and spec/schem
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from edgewise.bundle.fields import Form
 from edgewise.bundle.limits import DEFAULT_LIMITS, Limits
 from edgewise.bundle.strict_json import dump_json, parse_object
 from edgewise.bundle.tensors import IDENTIFIER, StateSpec, TensorSpec, read_state, read_tensor
+from edgewise.records import dataclass
 
 __all__ = [
     "FORMATS",

@@ -5,7 +5,7 @@ specification for the artifact type and the layers' media types, so that any reg
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from edgewise.bundle.document import MEDIA_TYPE
@@ -13,6 +13,7 @@ from edgewise.bundle.fields import Form
 from edgewise.bundle.limits import DEFAULT_LIMITS, Limits
 from edgewise.bundle.strict_json import dump_json, parse_object
 from edgewise.errors import DocumentError, HostileBundleError
+from edgewise.records import dataclass
 
 __all__ = [
     "CONFIG_TYPE", "DOCUMENT_TYPE", "EVIDENCE_TYPE", "FILEPATH", "INDEX_TYPE", "LAYOUT_FILE", "MANIFEST_TYPE", "MODEL_TYPE",

@@ -1,6 +1,6 @@
 """How much a reader takes in before it gives up. Generous for real models, finite for hostile ones."""
 
-from dataclasses import dataclass
+from edgewise.records import dataclass
 
 __all__ = ["DEFAULT_LIMITS", "Limits"]
 

@@ -6,18 +6,23 @@ then the data, each tensor little-endian, C order, without gaps.
 
 from collections.abc import Mapping
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgewise.bundle.limits import DEFAULT_LIMITS, Limits
 from edgewise.bundle.strict_json import dump_json, parse_object
 from edgewise.errors import HostileBundleError
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+else:
+    Array = np.ndarray  # numpy.typing takes a millisecond to import
+
 __all__ = ["Array", "dump_arrays", "parse_arrays"]
 
-Array = npt.NDArray[Any]
 _CODES = {
     "bool": "BOOL", "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64", "uint8": "U8", "uint16": "U16",
     "uint32": "U32", "uint64": "U64", "float16": "F16", "float32": "F32", "float64": "F64",

@@ -1,13 +1,12 @@
 """Where a bundle's bytes come from: the seam between the format and disk, network or memory; and verified reading over it."""
 
 from collections.abc import Iterable, Mapping
-from hashlib import sha256
 from io import BytesIO
 from typing import BinaryIO, Protocol
 
 from edgewise.bundle.layout import LAYOUT_FILE, Descriptor
 from edgewise.bundle.limits import DEFAULT_LIMITS, Limits
-from edgewise.digests import digest_of, digest_of_stream, read_chunks
+from edgewise.digests import digest_of, digest_of_stream, new_sha256, read_chunks
 from edgewise.errors import HostileBundleError
 
 __all__ = ["MemorySource", "Source", "check_blob", "copy_blob", "read_blob", "read_exactly"]
@@ -74,7 +73,7 @@ def check_blob(source: Source, blob: Descriptor, what: str, limits: Limits = DEF
 def copy_blob(source: Source, blob: Descriptor, target: BinaryIO, what: str, limits: Limits = DEFAULT_LIMITS) -> None:
     """Write a blob into ``target``, verified on the way, one MiB at a time. Where it raises, what was written is worth nothing."""
     _check_size(source, blob, what, limits)
-    sha, size = sha256(), 0
+    sha, size = new_sha256(blob.size), 0
     with source.open_blob(blob.digest) as stream:
         for chunk in read_chunks(stream):
             sha.update(chunk)

@@ -7,7 +7,7 @@ import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from edgewise.bundle.fields import Form
@@ -15,6 +15,7 @@ from edgewise.bundle.limits import DEFAULT_LIMITS, Limits
 from edgewise.bundle.strict_json import dump_json, parse_object
 from edgewise.digests import hex_of, is_digest
 from edgewise.errors import DocumentError, HostileBundleError
+from edgewise.records import dataclass
 
 __all__ = [
     "PAYLOAD_TYPE", "RECEIPT", "RELEASE", "Envelope", "Statement", "parse_envelope", "parse_statement",

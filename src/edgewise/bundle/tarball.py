@@ -6,17 +6,17 @@ and extension headers; each of those has been somebody's vulnerability, and a bu
 """
 
 import re
+from _thread import allocate_lock  # threading.Lock, without the rest of threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BytesIO
-from threading import Lock
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from edgewise.bundle.layout import Descriptor
 from edgewise.bundle.limits import DEFAULT_LIMITS, Limits
 from edgewise.bundle.source import Source, copy_blob, read_exactly
 from edgewise.digests import hex_of
 from edgewise.errors import HostileBundleError
+from edgewise.records import dataclass
 
 __all__ = ["TarSource", "write_tar"]
 
@@ -46,7 +46,7 @@ class TarSource:
 
     def __init__(self, stream: BinaryIO, limits: Limits = DEFAULT_LIMITS) -> None:
         self._stream = stream
-        self._lock = Lock()  # the position of the stream is shared by all readers of this source
+        self._lock = allocate_lock()  # the position of the stream is shared by all readers of this source
         self._entries = dict(_scan(stream, limits))
 
     def read_file(self, name: str, limit: int) -> bytes:
@@ -78,7 +78,7 @@ def write_tar(target: BinaryIO, source: Source, index: bytes, layout: bytes, blo
 class _Window(BytesIO):
     """A stream over one entry; nothing is held in memory."""
 
-    def __init__(self, stream: BinaryIO, entry: _Entry, lock: Lock) -> None:
+    def __init__(self, stream: BinaryIO, entry: _Entry, lock: Any) -> None:
         super().__init__()
         self._outer, self._start, self._left, self._guard = stream, entry.offset, entry.size, lock
 

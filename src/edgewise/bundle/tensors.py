@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from edgewise.bundle.fields import Form
+from edgewise.records import dataclass
 
 __all__ = ["DTYPES", "IDENTIFIER", "StateSpec", "TensorSpec", "read_state", "read_tensor"]
 

@@ -1,14 +1,14 @@
 """Choices that were made on this device, kept as small files: reading one costs a load next to nothing."""
 
-import re
+import os
 from contextlib import suppress
-from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.strict_json import dump_json, parse_object
+from edgewise.digests import digest_of, hex_of
 from edgewise.errors import EdgewiseError, StorageError
 from edgewise.runtime.device import DeviceFacts
 from edgewise.runtime.engine import ENGINES, find_engine, installed_engines
@@ -62,7 +62,7 @@ def write_choice(
 def choice_path(bundle: Bundle, require: Requirements, home: Home, device: DeviceFacts) -> Path:
     """Where the choice is kept: named by the digests of the variants' files, the requirements and the device."""
     key = dump_json([bundle.document_digest, require.to_json(), device.key])
-    return home.cache / "choices" / f"{bundle.document.name}-{sha256(key).hexdigest()[:24]}.json"
+    return home.cache / "choices" / f"{bundle.document.name}-{hex_of(digest_of(key))[:24]}.json"
 
 
 def engine_versions() -> dict[str, str]:
@@ -89,6 +89,10 @@ def _version(module: str) -> str:
     if spec is None or spec.origin is None:
         return "unknown"
     package = Path(spec.origin).parent
-    wheels = re.compile(re.escape(module) + r"[a-z_]*-[^-]+\.dist-info", re.IGNORECASE)
-    found = sorted(entry.name for entry in package.parent.iterdir() if wheels.fullmatch(entry.name))
-    return ", ".join(found) or f"of {int(package.stat().st_mtime)}"
+    # "onnxruntime_gpu-1.32.0.dist-info" beside onnxruntime/: wheels of one module begin with its name.
+    found = [
+        name
+        for name in os.listdir(package.parent)  # noqa: PTH208  (a path for each of hundreds of entries takes a millisecond)
+        if name.endswith(".dist-info") and name.lower().startswith(module) and name[len(module)] in "-_"
+    ]
+    return ", ".join(sorted(found)) or f"of {int(package.stat().st_mtime)}"

@@ -6,11 +6,11 @@ each row, or (N, k) with the best first. Integers of 8 and 16 bits are quantized
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from edgewise.records import dataclass
 from edgewise.runtime.engine import Array
 
 __all__ = ["Detection", "are_indices", "class_name", "read_detections", "top_scores", "winners"]

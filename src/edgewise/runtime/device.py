@@ -1,12 +1,12 @@
 """What this device is: the facts that decide which variant is fast here, and the key under which measurements are kept."""
 
 import os
-from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from edgewise.bundle.strict_json import dump_json
+from edgewise.digests import digest_of, hex_of
+from edgewise.records import dataclass
 
 __all__ = ["DeviceFacts", "read_device"]
 
@@ -34,7 +34,7 @@ class DeviceFacts:
     @property
     def key(self) -> str:
         """Short digest of all facts; measurements of one key do not hold for another."""
-        return sha256(dump_json(self.to_json())).hexdigest()[:16]
+        return hex_of(digest_of(dump_json(self.to_json())))[:16]
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -51,7 +51,7 @@ def read_device() -> DeviceFacts:
         machine=names.machine if names else os.environ.get("PROCESSOR_ARCHITECTURE", "unknown"),
         cpu=cpu or _processor_name(),
         features=tuple(name for name in _TELLING if name in flags),
-        flags=sha256(" ".join(sorted(flags)).encode()).hexdigest()[:16],
+        flags=hex_of(digest_of(" ".join(sorted(flags)).encode()))[:16],
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         memory=_memory(),
         system=names.sysname if names else os.name,

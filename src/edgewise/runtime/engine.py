@@ -5,15 +5,23 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy.typing as npt
+import numpy as np
 
 from edgewise.errors import MissingExtraError
+from edgewise.records import dataclass
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+else:
+    Array = np.ndarray  # numpy.typing takes a millisecond to import
 
 __all__ = [
     "ENGINES",
@@ -30,7 +38,6 @@ __all__ = [
     "installed_engines",
 ]
 
-Array = npt.NDArray[Any]
 #: What to do where placement was not recorded; every engine says the same.
 NOT_RECORDED = 'Load it with require={"provider": NAME}, which proves the placement; engines take record_placement.'
 

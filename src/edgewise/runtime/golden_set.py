@@ -1,11 +1,11 @@
 """The golden set as arrays, checked against the interface: inputs with one row per sample, outputs per variant."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.safetensors import parse_arrays
 from edgewise.errors import HostileBundleError
+from edgewise.records import dataclass
 from edgewise.runtime.engine import Array
 from edgewise.runtime.rows import row_at
 

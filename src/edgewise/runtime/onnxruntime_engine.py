@@ -7,11 +7,11 @@ provider is off: a provider that fails is an error here, never a silent CPU.
 """
 
 import os
+from _thread import allocate_lock  # threading.Lock, without the rest of threading
 from collections.abc import Mapping
 from contextlib import suppress
 from math import prod
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -102,7 +102,7 @@ class OnnxRuntimeSession:
         }
         self._dtypes = {name: np.dtype(dtype) for name, dtype in plain.items()}
         self._bound: dict[tuple[tuple[int, ...], ...], _Bound | None] = {}
-        self._lock = Lock()
+        self._lock = allocate_lock()
         self._plain = _binding_of(session).run
 
     def run(self, feeds: dict[str, Array]) -> dict[str, Array]:

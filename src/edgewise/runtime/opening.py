@@ -1,15 +1,14 @@
 """Opening one variant with one engine on one provider, with the cache that belongs to exactly that combination."""
 
 import os
-import shutil
-from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.document import Document, Variant
 from edgewise.bundle.tensors import TensorSpec
+from edgewise.digests import digest_of, hex_of
+from edgewise.records import dataclass
 from edgewise.runtime.device import DeviceFacts
 from edgewise.runtime.engine import Engine, OpenOptions, find_engine
 from edgewise.runtime.session import Origin, Session
@@ -61,12 +60,14 @@ def open_candidate(
 def cache_folder(home: Home, variant: Variant, engine: Engine, candidate: Candidate, device: DeviceFacts) -> Path:
     """Where what was compiled for this combination is kept. What was kept for an older engine or another device is deleted."""
     name = f"{candidate.engine}-{candidate.provider}-{candidate.threads}"
-    files = sha256("".join(file.digest for file in variant.files).encode()).hexdigest()[:32]
+    files = hex_of(digest_of("".join(file.digest for file in variant.files).encode()))[:32]
     group = home.cache / "compiled" / files
     wanted = group / f"{name}@{engine.version()}@{device.key}"
     if not wanted.exists():
         for outdated in group.glob(f"{name}@*"):
-            shutil.rmtree(outdated, ignore_errors=True)
+            from shutil import rmtree  # noqa: PLC0415  (a start that finds its copy does not load it)
+
+            rmtree(outdated, ignore_errors=True)
     return wanted
 
 

@@ -1,12 +1,12 @@
 """Replaying the golden set: does this variant, on this very device, give the answers that it gave when it was packed?"""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from edgewise.bundle.bundle import Bundle
 from edgewise.errors import GoldenReplayError
+from edgewise.records import dataclass
 from edgewise.runtime.decision import are_indices, winners
 from edgewise.runtime.engine import Array
 from edgewise.runtime.golden_set import read_golden

@@ -1,11 +1,12 @@
 """What a user demands of a model on this device; whatever cannot be shown to hold counts as not held."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from math import inf
 from typing import Any
 
 from edgewise.errors import InputError, RequirementError
+from edgewise.records import dataclass
 from edgewise.runtime.engine import Placement
 
 __all__ = ["Requirements"]

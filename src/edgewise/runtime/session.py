@@ -1,7 +1,6 @@
 """A model that answers: one opened variant behind the interface that its bundle declares."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from edgewise.bundle.document import Document, Variant
 from edgewise.errors import ModelError, TensorError
+from edgewise.records import dataclass
 from edgewise.runtime.answer import Answer
 from edgewise.runtime.engine import Array, EngineSession, Placement
 from edgewise.runtime.inputs import checks_for

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import BinaryIO
 
 from edgewise.errors import NotFoundError, StorageError
@@ -17,6 +16,8 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object], *, mode: int =
     Raises StorageError where the disk is full, may not be written, or has something else in the way; what was at ``path`` is
     then unchanged.
     """
+    from tempfile import NamedTemporaryFile  # noqa: PLC0415  (with all that it needs 4 ms, and a start writes nothing)
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115  (closed below)

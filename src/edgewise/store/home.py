@@ -1,10 +1,10 @@
 """Where edgewise keeps things: ``EDGEWISE_HOME``, or ``~/.edgewise``."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgewise.errors import StorageError
+from edgewise.records import dataclass
 
 __all__ = ["Home"]
 

@@ -2,18 +2,19 @@
 
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from dataclasses import dataclass, field
-from hashlib import sha256
+from dataclasses import field
 
 from edgewise.bundle.strict_json import dump_json
+from edgewise.digests import digest_of, hex_of
 from edgewise.errors import KeyFileError
+from edgewise.records import dataclass
 
 __all__ = ["PrivateKey", "PublicKey"]
 
 # DER up to the 32 key bytes: version 0, algorithm 1.3.101.112, OCTET STRING or BIT STRING (RFC 8410 sections 4 and 7).
 _PRIVATE_DER = bytes.fromhex("302e020100300506032b657004220420")
 _PUBLIC_DER = bytes.fromhex("302a300506032b6570032100")
-_KEY_BYTES = 32
+_KEY_BYTES, _SIGNATURE_BYTES = 32, 64
 _MAX_PEM = 4096
 
 
@@ -26,22 +27,27 @@ class PublicKey:
     @property
     def key_id(self) -> str:
         """SHA-256 of the key's canonical description, as TUF computes key ids (TUF specification, section 4.2)."""
-        return sha256(dump_json(self.to_json())).hexdigest()
+        return hex_of(digest_of(dump_json(self.to_json())))
 
     def to_json(self) -> dict[str, object]:
         return {"keytype": "ed25519", "scheme": "ed25519", "keyval": {"public": self.raw.hex()}}
 
     def verify(self, message: bytes, signature: bytes) -> bool:
         """Whether ``signature`` (64 bytes) is this key's over ``message``."""
-        # Deferred: libsodium is loaded only where a signature is really made or checked.
-        from nacl.exceptions import CryptoError  # noqa: PLC0415
-        from nacl.signing import VerifyKey  # noqa: PLC0415
-
-        try:
-            VerifyKey(self.raw).verify(message, signature)
-        except (CryptoError, ValueError):
+        if len(signature) != _SIGNATURE_BYTES or len(self.raw) != _KEY_BYTES:
             return False
-        return True
+        # Deferred: libsodium is loaded only where a signature is really made or checked. PyNaCl's own module for this imports
+        # all of its bindings, 8 ms of a start; this is the one call below it that checks (libsodium, crypto_sign_open).
+        from nacl._sodium import ffi, lib  # noqa: PLC0415
+
+        signed = signature + message
+        opened = ffi.new("unsigned char[]", len(signed))
+        length = ffi.new("unsigned long long *")
+        if lib.sodium_init() < 0:
+            raise KeyFileError(
+                "libsodium does not start on this machine", remedy="pip install --force-reinstall pynacl"
+            )
+        return bool(lib.crypto_sign_open(opened, length, signed, len(signed), self.raw) == 0)
 
     def to_pem(self) -> bytes:
         return _pem("PUBLIC KEY", _PUBLIC_DER + self.raw)

@@ -4,13 +4,14 @@ Keys and roles have the form of TUF's root metadata (TUF specification, section 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from edgewise.bundle.document import LABEL
 from edgewise.bundle.fields import Form
 from edgewise.bundle.strict_json import dump_json, parse_object
 from edgewise.errors import DocumentError, HostileBundleError, KeyFileError
+from edgewise.records import dataclass
 from edgewise.trust.keys import PublicKey
 
 __all__ = ["ROLES", "TrustRoot"]

@@ -6,7 +6,6 @@ manifest itself is not signed: it only says where blobs lie, and carriers may re
 never used.
 """
 
-from dataclasses import dataclass
 from operator import itemgetter
 
 from edgewise.bundle.bundle import Bundle
@@ -19,6 +18,7 @@ from edgewise.bundle.statement import (
     pre_authentication_encoding,
 )
 from edgewise.errors import SignatureError
+from edgewise.records import dataclass
 from edgewise.trust.keys import PrivateKey
 from edgewise.trust.root import TrustRoot
 
