@@ -8,7 +8,7 @@ import pytest
 
 from edgewise.errors import KeyFileError
 from edgewise.testing.sample_bundles import PUBLIC_TEST_KEYS
-from edgewise.trust.keys import PrivateKey, PublicKey
+from edgewise.trust.keys import PrivateKey, PublicKey, _verify_by_pynacl
 
 pytestmark = pytest.mark.bare
 
@@ -100,3 +100,22 @@ def test_openssl_agrees(tmp_path: Path) -> None:
         ["openssl", "pkeyutl", "-verify", "-rawin", "-inkey", "key", "-in", "message", "-sigfile", "signature"],
         check=True, capture_output=True, timeout=60, cwd=tmp_path,
     )  # fmt: skip
+
+
+def test_both_ways_to_check_a_signature_agree_on_what_holds_and_what_does_not() -> None:
+    key, message = PrivateKey.new(), b"message"
+    good = key.sign(message)
+    flipped = bytes([good[0] ^ 1]) + good[1:]
+    cases = (
+        (message, good),
+        (message, flipped),
+        (b"other", good),
+        (b"", good),
+        (message, bytes(64)),
+        (message, b"short"),
+    )
+    for text, signature in cases:
+        expected = (text, signature) == (message, good)
+        assert key.public.verify(text, signature) is expected
+        assert _verify_by_pynacl(key.public.raw, text, signature) is expected
+    assert not PublicKey(bytes(31)).verify(message, good)

@@ -37,16 +37,15 @@ class PublicKey:
         if len(signature) != _SIGNATURE_BYTES or len(self.raw) != _KEY_BYTES:
             return False
         # Deferred: libsodium is loaded only where a signature is really made or checked. PyNaCl's own module for this imports
-        # all of its bindings, 8 ms of a start; this is the one call below it that checks (libsodium, crypto_sign_open).
-        from nacl._sodium import ffi, lib  # noqa: PLC0415
-
+        # all of its bindings, 8 ms of a start; below it is the one function that checks (libsodium, crypto_sign_open).
+        try:
+            from nacl._sodium import ffi, lib  # noqa: PLC0415
+        except ImportError:
+            return _verify_by_pynacl(self.raw, message, signature)
         signed = signature + message
-        opened = ffi.new("unsigned char[]", len(signed))
-        length = ffi.new("unsigned long long *")
+        opened, length = ffi.new("unsigned char[]", len(signed)), ffi.new("unsigned long long *")
         if lib.sodium_init() < 0:
-            raise KeyFileError(
-                "libsodium does not start on this machine", remedy="pip install --force-reinstall pynacl"
-            )
+            raise KeyFileError("libsodium does not start here", remedy="pip install --force-reinstall pynacl")
         return bool(lib.crypto_sign_open(opened, length, signed, len(signed), self.raw) == 0)
 
     def to_pem(self) -> bytes:
@@ -90,6 +89,17 @@ class PrivateKey:
     def from_pem(cls, data: bytes) -> "PrivateKey":
         """Raises KeyFileError for anything but an unencrypted Ed25519 private key in PEM."""
         return cls(_unpem("PRIVATE KEY", _PRIVATE_DER, data))
+
+
+def _verify_by_pynacl(raw: bytes, message: bytes, signature: bytes) -> bool:
+    from nacl.exceptions import CryptoError  # noqa: PLC0415  (deferred like the rest of libsodium)
+    from nacl.signing import VerifyKey  # noqa: PLC0415
+
+    try:
+        VerifyKey(raw).verify(message, signature)
+    except (CryptoError, ValueError):
+        return False
+    return True
 
 
 def _pem(label: str, der: bytes) -> bytes:
