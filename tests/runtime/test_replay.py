@@ -15,7 +15,7 @@ from edgewise.runtime.device import read_device
 from edgewise.runtime.engine import Array
 from edgewise.runtime.golden_set import read_golden
 from edgewise.runtime.opening import Candidate, open_candidate
-from edgewise.runtime.replay import replay_golden, require_replay
+from edgewise.runtime.replay import _worst, replay_golden, require_replay
 from edgewise.runtime.session import Session
 from edgewise.store.bundles import open_path
 from edgewise.store.home import Home
@@ -102,3 +102,19 @@ def test_a_set_that_does_not_fit_the_interface_is_refused(
     arrays = {name: array for name, array in (arrays_of(bundle) | change).items() if array is not None}
     with pytest.raises(HostileBundleError, match=words):
         read_golden(with_golden(bundle, arrays))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "unit"),
+    [
+        (np.array([[0.0, 1.0], [0.25, 0.75]], np.float32), 1.0),
+        (np.array([[-10.0, 30.0]], np.float32), 40.0),
+        (np.array([[3, 9]], np.uint8), 255.0),
+        (np.array([[3, 9]], np.int16), 65_535.0),
+        (np.array([[5.0, 5.0]], np.float32), 1.0),
+    ],
+    ids=["probabilities", "logits", "uint8", "int16", "constant"],
+)
+def test_the_absolute_tolerance_is_a_share_of_what_the_output_spreads_over(recorded: Array, unit: float) -> None:
+    worst, allowed = _worst(recorded, recorded, 0.05, 0.0)
+    assert (worst, allowed) == (0.0, pytest.approx(0.05 * unit))

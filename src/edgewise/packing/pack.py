@@ -185,7 +185,7 @@ def _measure(
         except EdgewiseError as error:
             if candidate in recorded:
                 raise
-            skipped.append(f"no receipt for {candidate}: {error.what}")
+            skipped.append(f"{candidate} is not used here: {error.what}")
             continue
         try:
             result = replace(result, peak_rss=peak_memory(path, candidate, home, sys.executable).peak)

@@ -84,8 +84,15 @@ def _agreement(want: Array, got: Array) -> float:
     return float(np.mean(winners(want) == winners(got)))
 
 
-def _spread(wanted: Array) -> float:
-    """From the smallest to the largest recorded value; 1 where all are equal. The unit of the absolute tolerance."""
+def _spread(want: Array) -> float:
+    """The unit of the absolute tolerance: from the smallest to the largest recorded value; 1 where all are equal.
+
+    For quantized integers it is the range of their type, which is what their scale was chosen for.
+    """
+    if want.dtype.kind in "iu" and want.dtype.itemsize <= 2:
+        limits = np.iinfo(want.dtype)
+        return float(limits.max) - float(limits.min)
+    wanted = want.astype(np.float64)
     finite = wanted[np.isfinite(wanted)]
     return float(np.ptp(finite)) or 1.0 if finite.size else 1.0
 
@@ -97,7 +104,7 @@ def _worst(want: Array, got: Array, absolute: float, relative: float) -> tuple[f
     if want.dtype.kind in "bOUS" or want.size == 0:
         return (0.0 if np.array_equal(want, got) else float("inf")), absolute
     wanted = want.astype(np.float64)
-    absolute *= _spread(wanted)
+    absolute *= _spread(want)
     difference = np.abs(wanted - got.astype(np.float64))
     difference[~np.isfinite(difference)] = np.inf  # a NaN never passes
     limit = absolute + relative * np.abs(np.nan_to_num(wanted, posinf=0.0, neginf=0.0))
