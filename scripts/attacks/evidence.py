@@ -243,6 +243,12 @@ def _roots() -> Iterator[Attack]:
     yield root("key-id-list", "a key id that is a list", lambda value: value["roles"]["release"].update(keyids=[[]]))
     yield root("key-type", "another kind of key", lambda value: value["keys"][key_id].update(keytype="rsa"))
     yield root("key-short", "half a key", lambda value: value["keys"][key_id]["keyval"].update(public="00"))
+    yield root(
+        "name-escape",
+        "a name that would redraw the terminal",
+        lambda value: value["keys"][key_id].update(name="me\x1b[2Jpublisher"),
+    )
+    yield root("name-long", "a name of 257 characters", lambda value: value["keys"][key_id].update(name="x" * 257))
     yield root("schema", "a version that does not exist yet", lambda value: value.update(schemaVersion=2))
     yield root("keys-list", "keys that are no object", lambda value: value.update(keys=[]))
     yield root("roles-missing", "no roles", lambda value: value.pop("roles"))
