@@ -148,3 +148,15 @@ def test_a_variant_that_does_not_give_its_golden_answers_is_not_chosen(
     assert edgewise.load(tmp_path / "spoilt.bundle").origin.variant == "fp32"
     with pytest.raises(RequirementError, match="golden replay"):
         edgewise.load(tmp_path / "spoilt.bundle", require={"variant": "int8"})
+
+
+def test_a_choice_made_without_verification_does_not_stand_in_for_one_that_the_receipts_allow(
+    digits_bundle: Path, trusting_home: Home
+) -> None:
+    edgewise.load(digits_bundle, unsafe_no_verification=True).close()
+    folder = trusting_home.cache / "choices"
+    assert len(list(folder.iterdir())) == 1
+    edgewise.load(digits_bundle).close()
+    assert len(list(folder.iterdir())) == 2
+    edgewise.load(digits_bundle).close()
+    assert len(list(folder.iterdir())) == 2

@@ -80,6 +80,7 @@ def test_a_receipt_by_a_stranger_is_not_believed(digits_bundle: Path, tmp_path: 
     result = verify_path(str(path), None, replay=False)
     assert [check.state for check in result.checks].count("-") == 1
     assert result.passed
+    assert main(["inspect", str(path)]) == 0, "one that cannot be read hides nothing either"
 
 
 def test_without_verification_nothing_is_called_proven(

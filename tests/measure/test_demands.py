@@ -63,3 +63,17 @@ def test_the_direction_of_the_metric_counts(lower_is_better: bool) -> None:
 
     worse = {"a"} if lower_is_better else {"b"}
     assert set(too_inaccurate([made("a", 2.0), made("b", 1.0)], ["a", "b"], None)) == worse
+
+
+def test_figures_of_other_data_or_other_metrics_are_not_compared() -> None:
+    def told(variant: str, value: float, name: str = "accuracy", data: str = "easy") -> Receipt:
+        metric = Metric(name, value, value - 0.01, value + 0.01, 500, "wilson")
+        return Receipt(variant, "onnxruntime", "1", "CPU", 1, {}, {"digest": data}, (metric,), None, None, 1, {}, "")
+
+    names = ["fp32", "int8"]
+    assert too_inaccurate([told("fp32", 0.95), told("int8", 0.3, "macro_f1")], names, None) == {}
+    mixed = [told("int8", 0.6, data="hard"), told("fp32", 0.95), told("int8", 0.94)]
+    for order in (mixed, mixed[::-1]):
+        assert too_inaccurate(order, names, None) == {}
+        assert too_inaccurate(order, names, 0.005).keys() == {"int8"}
+    assert too_inaccurate([*mixed, told("fp32", 0.9, data="hard")], names, None).keys() == {"int8"}

@@ -171,3 +171,15 @@ def test_a_wav_file_without_samples_or_cut_short_is_refused(tmp_path: Path) -> N
         (tmp_path / "b.wav").write_bytes(data[:length])
         with pytest.raises(DataError, match=r"cannot be read as a wav file: [a-z]"):
             read_wav(tmp_path / "b.wav")
+
+
+def test_files_of_different_rates_are_not_one_data_set(tmp_path: Path) -> None:
+    for name, rate in (("a", 8000), ("b", 16_000)):
+        (tmp_path / "word").mkdir(exist_ok=True)
+        with wave.open(str(tmp_path / "word" / f"{name}.wav"), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(rate)
+            file.writeframes(bytes(200))
+    with pytest.raises(DataError, match=r"16000 samples a second, a\.wav has 8000"):
+        read_media(tmp_path, DEFAULT_LIMITS)

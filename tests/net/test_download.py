@@ -383,3 +383,16 @@ def test_any_transport_will_do(target: Path, tmp_path: Path) -> None:
     assert [request.start for request in memory.requests] == [0, 0, 1000, 2000]
     download("file:///x", target.with_name("y"), sha256=SHA, size=None, transport=FileTransport(tmp_path), sleep=pauses)
     assert target.read_bytes() == target.with_name("y").read_bytes() == DATA
+
+
+def test_a_link_in_the_place_of_the_part_is_not_written_through(
+    server: FileServer, target: Path, tmp_path: Path
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"precious")
+    target.parent.mkdir(parents=True)
+    target.with_name("x.onnx.part").symlink_to(precious)
+    with pytest.raises(StorageError):
+        download(f"{server.url}/x", target, sha256=SHA, size=len(DATA), transport=UrllibTransport())
+    assert precious.read_bytes() == b"precious"
+    assert not target.exists()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgewise.errors import InputError
+from edgewise.errors import DataError, InputError
 from edgewise.runtime.answer import Answer
 from edgewise.runtime.decision import are_indices, read_detections, top_scores, winners
 from edgewise.runtime.rows import join_rows, row_at
@@ -136,3 +136,8 @@ def test_a_quantized_score_is_told_in_real_numbers() -> None:
 def test_an_anomaly_has_a_score() -> None:
     assert answer("anomaly", True, s=np.array([[2.5]], np.float32)).score == 2.5
     assert answer("anomaly", s=np.array([1.0, 2.0], np.float32)).to_json()["score"] == [1.0, 2.0]
+
+
+def test_answers_that_do_not_fit_together_say_so() -> None:
+    with pytest.raises(DataError, match=r"different shapes.*\(1, 2\), \(1, 3\)"):
+        join_rows([np.zeros((1, 2)), np.zeros((1, 3))], batched=True)

@@ -118,3 +118,22 @@ def test_a_set_that_does_not_fit_the_interface_is_refused(
 def test_the_absolute_tolerance_is_a_share_of_what_the_output_spreads_over(recorded: Array, unit: float) -> None:
     worst, allowed = _worst(recorded, recorded, 0.05, 0.0)
     assert (worst, allowed) == (0.0, pytest.approx(0.05 * unit))
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 0.5])
+def test_where_nothing_is_allowed_nothing_passes_not_even_what_is_no_number(
+    bundle: Bundle, tmp_path: Path, wrong: float
+) -> None:
+    golden = bundle.document.golden
+    assert golden is not None
+    arrays = arrays_of(bundle)
+    outputs = arrays["out/fp32/probabilities"].copy()
+    outputs[3, 2] = wrong
+    spoilt = with_golden(bundle, arrays | {"out/fp32/probabilities": outputs})
+    exact = replace(
+        spoilt.document, golden=replace(spoilt.document.golden, relative=0.0, absolute_by_variant={"fp32": 0.0})
+    )  # type: ignore[type-var]
+    built = build_bundle(exact, [spoilt.read(file) for file in spoilt.document.all_files()])
+    replay = replay_golden(built, opened(built, tmp_path))
+    assert replay is not None
+    assert not replay.passed

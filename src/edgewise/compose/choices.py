@@ -16,6 +16,7 @@ from edgewise.runtime.opening import Candidate
 from edgewise.runtime.requirements import Requirements
 from edgewise.store.files import read_bounded, write_bytes
 from edgewise.store.home import Home
+from edgewise.trust.verification import Verification
 
 __all__ = ["choice_path", "read_choice", "write_choice"]
 
@@ -23,9 +24,14 @@ _LIMIT = 1 << 20
 _FORM = 1  # raise it when what is measured or how it is judged changes
 
 
-def read_choice(bundle: Bundle, require: Requirements, home: Home, device: DeviceFacts) -> tuple[Candidate, str] | None:
-    """The choice kept for this bundle, these requirements, this device and these engines; None where there is none."""
-    path = choice_path(bundle, require, home, device)
+def read_choice(
+    bundle: Bundle, require: Requirements, home: Home, device: DeviceFacts, verification: Verification | None
+) -> tuple[Candidate, str] | None:
+    """The choice kept for this bundle, these requirements, this device and these engines; None where there is none.
+
+    verification: what was proven; receipts that count now and did not then lead to a choice of its own, and so does none.
+    """
+    path = choice_path(bundle, require, home, device, verification)
     try:
         kept = parse_object(read_bounded(path, _LIMIT, "a kept choice"), "a kept choice")
         chosen = kept["chosen"]
@@ -33,10 +39,10 @@ def read_choice(bundle: Bundle, require: Requirements, home: Home, device: Devic
             return None
         if kept.get("providers") != engine_providers(chosen["engine"]):
             return None  # a device was added or taken away
-        candidate = Candidate(chosen["variant"], chosen["engine"], chosen["provider"], chosen["threads"])
+        candidate = Candidate(chosen["variant"], chosen["engine"], chosen["provider"], int(chosen["threads"]))
         bundle.variant(candidate.variant)
         return candidate, str(kept["reason"])
-    except (EdgewiseError, KeyError, TypeError):
+    except (EdgewiseError, KeyError, TypeError, ValueError):
         return None  # not there, or damaged: it is made again
 
 
@@ -45,6 +51,7 @@ def write_choice(
     require: Requirements,
     home: Home,
     device: DeviceFacts,
+    verification: Verification | None,
     chosen: Candidate,
     reason: str,
     trials: list[Any],
@@ -56,12 +63,15 @@ def write_choice(
         "trials": trials,
     }  # fmt: skip
     with suppress(StorageError):  # it is measured again next time; the answer does not wait for a disk
-        write_bytes(choice_path(bundle, require, home, device), dump_json(value))
+        write_bytes(choice_path(bundle, require, home, device, verification), dump_json(value))
 
 
-def choice_path(bundle: Bundle, require: Requirements, home: Home, device: DeviceFacts) -> Path:
-    """Where the choice is kept: named by the digests of the variants' files, the requirements and the device."""
-    key = dump_json([bundle.document_digest, require.to_json(), device.key])
+def choice_path(
+    bundle: Bundle, require: Requirements, home: Home, device: DeviceFacts, verification: Verification | None
+) -> Path:
+    """Where the choice is kept: named by the document's digest, the requirements, the device and the receipts that count."""
+    believed = None if verification is None else [item.digest for item in verification.receipts if item.trusted]
+    key = dump_json([bundle.document_digest, require.to_json(), device.key, believed])
     return home.cache / "choices" / f"{bundle.document.name}-{hex_of(digest_of(key))[:24]}.json"
 
 

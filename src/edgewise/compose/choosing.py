@@ -42,6 +42,13 @@ def choose_and_keep(
         progress=progress,
     )
     write_choice(
-        bundle, require, home, device, choice.candidate, choice.reason, [trial.to_json() for trial in choice.trials]
+        bundle,
+        require,
+        home,
+        device,
+        verification,
+        choice.candidate,
+        choice.reason,
+        [trial.to_json() for trial in choice.trials],
     )
     return choice

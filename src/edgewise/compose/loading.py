@@ -53,7 +53,7 @@ def load(
     path = find_bundle(str(ref), place)
     bundle, verification = open_verified(path, trust, place, unsafe_no_verification=unsafe_no_verification)
     device = read_device()
-    known = read_choice(bundle, demanded, place, device)
+    known = read_choice(bundle, demanded, place, device, verification)
     if known is not None:
         try:
             return open_chosen(bundle, known, demanded, place, device)

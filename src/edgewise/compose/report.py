@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from edgewise.bundle.bundle import Bundle
-from edgewise.bundle.statement import RECEIPT, RELEASE, parse_statement
+from edgewise.bundle.statement import RECEIPT, RELEASE, Statement, parse_statement
 from edgewise.compose.loading import read_trust
 from edgewise.compose.receipts import fits, name_of
-from edgewise.errors import SignatureError
+from edgewise.errors import HostileBundleError, SignatureError
 from edgewise.measure.receipt import Receipt, parse_receipt
 from edgewise.runtime.golden_set import read_golden
 from edgewise.store.bundles import find_bundle, open_path
@@ -62,14 +62,32 @@ def make_report(ref: str, trust: Path | None, home: Home | None = None) -> Repor
             for item in verification.evidence
             if item.statement.predicate_type not in (RECEIPT, RELEASE)
         )
-        receipts = tuple(
-            (parse_receipt(item.statement), item.trusted and fits(bundle, item)) for item in verification.receipts
+        receipts, malformed = _receipts(
+            [(item.statement, item.trusted and fits(bundle, item)) for item in verification.receipts]
         )
     except SignatureError as error:
         signature, trusted = f"NOT TRUSTED: {error.what}", False
         others = ()
         statements = [parse_statement(envelope.payload) for envelope in bundle.evidence().values()]
-        receipts = tuple((parse_receipt(item), False) for item in statements if item.predicate_type == RECEIPT)
+        receipts, malformed = _receipts([(item, False) for item in statements if item.predicate_type == RECEIPT])
     layers = {layer.digest: layer.size for layer in (bundle.manifest.config, *bundle.manifest.layers)}
     golden = read_golden(bundle)
-    return Report(bundle, signature, trusted, receipts, golden.count if golden else 0, sum(layers.values()), others)
+    return Report(
+        bundle, signature, trusted, receipts, golden.count if golden else 0, sum(layers.values()), (*others, *malformed)
+    )
+
+
+def _receipts(
+    statements: list[tuple[Statement, bool]],
+) -> tuple[tuple[tuple[Receipt, bool], ...], tuple[tuple[str, str], ...]]:
+    """Receipts with whether they count, and those that cannot be read: anybody can add one, and it hides nothing."""
+    found: list[tuple[Receipt, bool]] = []
+    malformed: list[tuple[str, str]] = []
+    for statement, counts in statements:
+        try:
+            found.append((parse_receipt(statement), counts))
+        except HostileBundleError:
+            if counts:
+                raise
+            malformed.append((name_of(statement), "no, it cannot be read"))
+    return tuple(found), tuple(malformed)

@@ -35,26 +35,40 @@ def unmet(
 
 
 def too_inaccurate(receipts: list[Receipt], variants: list[str], max_drop: float | None) -> Mapping[str, str]:
-    """Variant -> why its receipts forbid it: its first metric is worse than the best variant's.
+    """Variant -> why its receipts forbid it: its first metric is worse than the best variant's, on the same data.
 
     Without ``max_drop``: where the intervals do not even touch. With it: where the drop is larger, and where no receipt says
     how large it is.
     """
-    metrics: dict[str, Metric] = {}
-    for receipt in receipts:
-        if receipt.metrics and (receipt.variant not in metrics or receipt.engine == "onnxruntime"):
-            metrics[receipt.variant] = receipt.metrics[0]
     reasons: dict[str, str] = {}
+    groups = _comparable(receipts)
     if max_drop is not None:
-        unknown = [name for name in variants if name not in metrics]
+        told = {name for group in groups for name in group}
+        unknown = [name for name in variants if name not in told]
         reasons = dict.fromkeys(
             unknown, "no receipt that you trust says how good it is, so max_metric_drop cannot hold"
         )
-    if not metrics:
-        return reasons
-    signs = {name: 1 if metric.higher_is_better else -1 for name, metric in metrics.items()}
-    best_name = max(metrics, key=lambda name: signs[name] * metrics[name].value)
-    best, sign = metrics[best_name], signs[best_name]
+    for group in groups:
+        for name, reason in _worse(group, max_drop).items():
+            reasons.setdefault(name, reason)
+    return reasons
+
+
+def _comparable(receipts: list[Receipt]) -> list[dict[str, Metric]]:
+    """Variant -> first metric, for each metric and data set apart: figures of other data say nothing of a difference."""
+    groups: dict[tuple[str, str], dict[str, Metric]] = {}
+    for receipt in sorted(receipts, key=lambda receipt: receipt.engine != "onnxruntime"):
+        if receipt.metrics:
+            key = receipt.metrics[0].name, str(receipt.data.get("digest", ""))
+            groups.setdefault(key, {}).setdefault(receipt.variant, receipt.metrics[0])
+    return list(groups.values())
+
+
+def _worse(metrics: Mapping[str, Metric], max_drop: float | None) -> dict[str, str]:
+    sign = 1 if next(iter(metrics.values())).higher_is_better else -1
+    best_name = max(metrics, key=lambda name: sign * metrics[name].value)
+    best = metrics[best_name]
+    reasons: dict[str, str] = {}
     for name, metric in metrics.items():
         drop = sign * (best.value - metric.value)
         apart = metric.high < best.low if sign > 0 else metric.low > best.high

@@ -6,6 +6,7 @@ from typing import Any
 
 from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.safetensors import dump_arrays
+from edgewise.bundle.strict_json import dump_json
 from edgewise.clock import Clock
 from edgewise.digests import digest_of
 from edgewise.errors import DataError, EdgewiseError
@@ -103,7 +104,9 @@ def input_rank(session: Session) -> int:
 def data_digest(data: Dataset) -> str:
     """Digest of the examples and labels themselves, whatever file they came in."""
     arrays = {"x": data.x, "y": data.y} | ({} if data.group is None else {"group": data.group})
-    return digest_of(dump_arrays({name: array for name, array in arrays.items() if array.dtype.kind in "biuf"}))
+    numbers = dump_arrays({name: array for name, array in arrays.items() if array.dtype.kind in "biuf"})
+    texts = {name: array.astype(str).tolist() for name, array in arrays.items() if array.dtype.kind not in "biuf"}
+    return digest_of(numbers + dump_json(texts) if texts else numbers)
 
 
 def to_receipt(result: Evaluation, data_name: str, device: DeviceFacts, clock: Clock) -> Receipt:

@@ -61,7 +61,7 @@ def read_media(folder: Path, limits: Limits) -> Media:
         raise DataError(
             f"{folder} holds both images and wav files", remedy="Keep one kind in the folder.", rule="dataset-form"
         )
-    read: Callable[[Path], Array] = _samples if kinds == {True} else read_image
+    read: Callable[[Path], Array] = _SameRate() if kinds == {True} else read_image
     first = read(files[0][1])
     if first.nbytes * len(files) > limits.array_bytes:
         raise DataError(
@@ -178,8 +178,21 @@ def read_wav(path: Path, dtype: Literal["float32", "int16"] = "float32") -> tupl
     return samples.astype(np.float32), rate
 
 
-def _samples(path: Path) -> Array:
-    return read_wav(path)[0]
+class _SameRate:
+    """Reads wav files, and refuses one of another sample rate than the first."""
+
+    def __init__(self) -> None:
+        self._first: tuple[Path, int] | None = None
+
+    def __call__(self, path: Path) -> Array:
+        samples, rate = read_wav(path)
+        first, wanted = self._first = self._first or (path, rate)
+        if rate != wanted:
+            raise DataError(
+                f"{path} has {rate} samples a second, {first.name} has {wanted}",
+                remedy="Bring all files to one sample rate first.", rule="dataset-shape",
+            )  # fmt: skip
+        return samples
 
 
 def _decode(raw: bytes, width: int) -> Array:

@@ -5,7 +5,6 @@ expected digest will show, that beginning and end belong to one file.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +15,11 @@ from typing import BinaryIO
 
 from edgewise.digests import read_chunks
 from edgewise.errors import StorageError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where an open file cannot be replaced by another process anyway
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["Partial"]
 
@@ -40,10 +44,13 @@ class Partial:
     def open(cls, path: Path, url: str, sha256: str | None) -> "Partial":
         """What there is of ``url``, or an empty part. Raises StorageError where another process is writing it."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        # A link that somebody has put there is not written through.
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o644)
         file = os.fdopen(descriptor, "r+b")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Between opening and locking, another process may have finished and renamed this very file.
             if not path.exists() or not os.path.samestat(path.stat(), os.fstat(descriptor)):
                 raise BlockingIOError

@@ -1,5 +1,6 @@
 """Replaying the golden set: does this variant, on this very device, give the answers that it gave when it was packed?"""
 
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -55,13 +56,14 @@ def replay_golden(bundle: Bundle, session: Session) -> Replay | None:
     rows = [session.predict(recorded.sample(at)).outputs for at in range(recorded.count)]
     batched = {name: name != decision or session.origin.batched for name in expected}
     got = {name: join_rows([row[name] for row in rows], batched=batched[name]) for name in expected}
-    worst, allowed = 0.0, golden.tolerance(variant)
+    worst, allowed, nearest = 0.0, golden.tolerance(variant), -1.0
     for name, want in expected.items():
         if name == decision and session.origin.task == "classification" and are_indices(want):
             continue  # class indices have no distance; whether they are the same is the agreement
         difference, limit = _worst(want, got[name], golden.tolerance(variant), golden.relative)
-        if difference * allowed >= worst * limit:  # the one nearest to what it may be
-            worst, allowed = difference, limit
+        share = _share(difference, limit)
+        if share > nearest:  # the one nearest to what it may be, or furthest beyond
+            worst, allowed, nearest = difference, limit, share
     agreement = 1.0
     if decision in expected and session.origin.task == "classification":
         agreement = _agreement(expected[decision], got[decision])
@@ -76,6 +78,13 @@ def require_replay(bundle: Bundle, session: Session) -> Replay | None:
             f"{bundle.ref} variant {replay.variant} fails its golden replay here: {replay}", **replay.to_json()
         )
     return replay
+
+
+def _share(difference: float, limit: float) -> float:
+    """Of what is allowed; infinite for what is not finite, and for any difference where none is allowed."""
+    if not isfinite(difference):
+        return inf
+    return difference / limit if limit > 0 else inf if difference > 0 else 0.0
 
 
 def _agreement(want: Array, got: Array) -> float:
