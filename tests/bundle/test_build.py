@@ -1,13 +1,16 @@
 """Building and extending bundles."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from edgewise.bundle.build import build_bundle, with_evidence
 from edgewise.bundle.bundle import open_bundle
-from edgewise.bundle.layout import EVIDENCE_TYPE
+from edgewise.bundle.layout import DOCUMENT_TYPE, EVIDENCE_TYPE
+from edgewise.bundle.source import MemorySource
 from edgewise.bundle.statement import Envelope
+from edgewise.digests import digest_of
 from edgewise.errors import DocumentError, HostileBundleError, NotFoundError
 from edgewise.testing.raw_layout import RawLayout
 from edgewise.testing.sample_bundles import full_bundle, minimal_bundle, sample_document, signed_bundle
@@ -79,3 +82,23 @@ def test_a_release_has_to_cover_config_document_and_every_file() -> None:
     everything = {blob.digest for blob in bundle.blobs()} - {bundle.index.manifests[0].digest}
     assert set(bundle.content()) == everything
     assert set(signed_bundle(bundle).content()) == everything
+
+
+@pytest.mark.parametrize("part", ["manifest", "document", "envelope"])
+def test_a_document_that_claims_to_be_huge_is_refused_before_it_is_read(part: str) -> None:
+    """By the size that is claimed: nothing of it is there, so reading it first would break another rule."""
+    raw = RawLayout.of(signed_bundle())
+    source = raw.source()
+    manifest, index = json.loads(source.blobs[raw.index["manifests"][0]["digest"]]), raw.index
+    huge = 5 << 20
+    if part == "manifest":
+        index["manifests"][0]["size"] = huge
+    else:
+        wanted = DOCUMENT_TYPE if part == "document" else EVIDENCE_TYPE
+        next(layer for layer in manifest["layers"] if layer["mediaType"] == wanted)["size"] = huge
+        data = json.dumps(manifest).encode()
+        source.blobs[digest_of(data)] = data
+        index["manifests"][0] |= {"digest": digest_of(data), "size": len(data)}
+    with pytest.raises(HostileBundleError) as raised:
+        open_bundle(MemorySource(json.dumps(index).encode(), source.blobs))
+    assert raised.value.rule == "json-size"

@@ -147,3 +147,46 @@ def test_all_fields_are_in_the_full_sample() -> None:
     empty = [name for name in document.__slots__ if not getattr(document, name) and name != "extra"]
     assert empty == []
     assert set(RawLayout.of(full_bundle()).document) >= {"golden", "states", "labels", "files"}
+
+
+def problems(value: Any) -> list[str]:
+    with pytest.raises(DocumentError) as raised:
+        parse_document(json.dumps(value).encode())
+    return [problem.split(":")[0] for problem in raised.value.problems]
+
+
+@pytest.mark.parametrize("path", ["a..b", "..", "a/..", "a/../b", "a//b", "/a", "a/", ".a", "a\\b", "", "x" * 129])
+def test_a_path_has_plain_segments_and_no_two_dots_anywhere(path: str) -> None:
+    value = sample_document().to_json()
+    value["variants"][0]["files"][0]["path"] = path
+    assert problems(value) == ["variants[0].files[0].path"]
+
+
+@pytest.mark.parametrize("dimension", [True, False, 0, -1, 2**31, 1.5, None, ""])
+def test_a_dimension_is_a_positive_number_or_a_name(dimension: Any) -> None:
+    value = sample_document().to_json()
+    value["inputs"][0]["shape"] = ["batch", dimension]
+    assert problems(value) == ["inputs[0].shape[1]"]
+
+
+@pytest.mark.parametrize("side", ["inputs", "outputs"])
+def test_a_variant_renames_only_what_is_in_the_interface(side: str) -> None:
+    value = sample_document().to_json()
+    value["variants"][0][side] = {"z": "z:0"}
+    assert problems(value) == [f"variants[0].{side}"]
+
+
+@pytest.mark.parametrize("tolerance", [-0.001, True, "0.1", None])
+def test_a_tolerance_is_a_number_from_zero_on(tolerance: Any) -> None:
+    value = full_bundle().document.to_json()
+    value["golden"]["absoluteByVariant"]["int8"] = tolerance
+    assert problems(value) == ["golden.absoluteByVariant"]
+
+
+def test_where_nothing_is_said_every_decision_has_to_be_the_same() -> None:
+    value = full_bundle().document.to_json()
+    del value["golden"]["agreement"], value["golden"]["absoluteByVariant"]
+    golden = parse_document(json.dumps(value).encode()).golden
+    assert golden is not None
+    assert golden.agreement == 1.0
+    assert [golden.tolerance(name) for name in ("fp32", "int8")] == [0.001, 0.001]

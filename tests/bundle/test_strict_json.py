@@ -82,3 +82,8 @@ def test_the_largest_numbers_are_accepted() -> None:
 def test_a_top_level_list_is_no_object() -> None:
     with pytest.raises(HostileBundleError, match="not an object"):
         parse_object(b"[]", "x")
+
+
+@pytest.mark.parametrize("digits", ["1e999", "-1e999", "NaN", "Infinity", "-Infinity", "1." + "0" * 100])
+def test_a_number_that_is_not_finite_is_refused_on_either_side(digits: str) -> None:
+    assert _rule(f"[{digits}]".encode(), Limits()) == "json-number"

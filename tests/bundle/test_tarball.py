@@ -4,6 +4,8 @@ import shutil
 import subprocess
 import tarfile
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -110,3 +112,28 @@ def test_readers_in_many_threads_do_not_disturb_each_other() -> None:
     for thread in threads:
         thread.join()
     assert faults == []
+
+
+class HandsOver(BytesIO):
+    """A stream where another thread gets its turn between ``seek`` and ``read``."""
+
+    def seek(self, at: int, whence: int = 0, /) -> int:
+        found = super().seek(at, whence)
+        time.sleep(0.001)
+        return found
+
+
+def test_a_reader_reads_from_where_it_sought_whoever_comes_between() -> None:
+    bundle = open_bundle(TarSource(HandsOver(packed(full_bundle()))))
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(bundle.check_blobs) for _ in range(8)]:
+            done.result()
+
+
+def test_an_archive_cut_inside_a_blob_names_the_blob_and_what_is_there() -> None:
+    data = packed(minimal_bundle())
+    name = "blobs/" + minimal_bundle().document_digest.replace(":", "/")
+    start = data.index(name.encode()) + 512
+    with pytest.raises(HostileBundleError, match=rf"{name} has \d+ bytes; the file ends after 100 ") as raised:
+        TarSource(BytesIO(data[: start + 100]))
+    assert raised.value.rule == "tar-truncated"

@@ -85,6 +85,19 @@ def test_an_answer_names_its_class_whatever_the_form() -> None:
     assert answer("classification", True, indices=np.array([1])).to_json()["score"] is None
 
 
+@pytest.mark.parametrize("task", ["classification", "anomaly", "multilabel"])
+def test_the_output_that_decides_need_not_be_the_first(task: str) -> None:
+    outputs = {"features": np.array([[9.0, 0.0, 0.0]], np.float32), "p": np.array([[0.1, 0.2, 0.7]], np.float32)}
+    said = Answer(outputs, Origin("fp32", "onnxruntime", "CPU", "p", task, LABELS), True)
+    assert said.output.tolist() == pytest.approx([0.1, 0.2, 0.7])
+    if task == "classification":
+        assert (said.label, said.index, said.score) == ("c", 2, pytest.approx(0.7))
+    elif task == "anomaly":
+        assert said.score == pytest.approx(0.1)
+    else:
+        assert said.labels == ["c"]
+
+
 def test_a_label_beyond_the_list_is_its_number() -> None:
     assert answer("classification", True, indices=np.array([7])).label == "7"
     assert answer("classification", True, indices=np.array([-1])).label == "-1"

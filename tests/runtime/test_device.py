@@ -52,6 +52,17 @@ def test_features_are_among_the_processors_flags() -> None:
     facts = read_device()
     assert facts.cpu in text
     assert all(feature in text for feature in facts.features)
+    names = {"model name", "cpu part"}
+    lines = [line.partition(":") for line in text.splitlines()]
+    assert {key.strip().lower() for key, _, value in lines if value.strip() == facts.cpu} & names
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="reads /proc/meminfo")
+def test_memory_is_what_the_machine_has_and_not_what_is_free_now() -> None:
+    (total,) = (
+        line.split()[1] for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal")
+    )
+    assert read_device().memory >= 0.99 * 1024 * int(total)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs CPU affinity")

@@ -170,3 +170,41 @@ def test_sound_of_another_length_comes_with_the_length() -> None:
     with pytest.raises(TensorError) as raised:
         check(np.zeros(16100, np.float32), shape=("batch", 16000), content="audio")
     assert "16000 samples" in raised.value.remedy
+
+
+def test_a_batch_that_is_fixed_at_one_is_one_and_a_single_example_gets_it() -> None:
+    one = InputCheck(spec(shape=(1, 3)))
+    assert one.check(np.zeros((1, 3), np.float32))[1] is False
+    array, single = one.check(np.zeros(3, np.float32))
+    assert (array.shape, single) == ((1, 3), True)
+    with pytest.raises(TensorError, match=r"got shape \(2, 3\)"):
+        one.check(np.zeros((2, 3), np.float32))
+    with pytest.raises(TensorError, match=r"got shape \(3,\)"):
+        check(np.zeros(3, np.float32), shape=(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "limits", "value", "got"),
+    [
+        ("uint8", (0, 16), 17, "got values 17..17"),
+        ("uint8", (8, 255), 7, "got values 7..7"),
+        ("int8", (-5, 127), -6, "got values -6..-6"),
+        ("int8", (-128, 5), 6, "got values 6..6"),
+        ("int32", (0, 100), -1, "got values -1..-1"),
+        ("int64", (0, 9), 10, "got values 10..10"),
+        ("uint16", (0, 1023), 1024, "got values 1024..1024"),
+    ],
+)
+def test_whole_numbers_are_held_to_their_range_at_both_ends(
+    dtype: str, limits: tuple[float, float], value: int, got: str
+) -> None:
+    for end in limits:
+        assert check(np.full((1, 3), end, dtype), dtype, range=limits).tolist() == [[end] * 3]
+    with pytest.raises(TensorError, match=got) as raised:
+        check(np.full((1, 3), value, dtype), dtype, range=limits)
+    assert raised.value.details["fault"] == "range"
+
+
+def test_an_empty_batch_is_within_every_range() -> None:
+    for limits in (None, (0.0, 1.0)):
+        assert check(np.zeros((0, 3), np.float32), range=limits).shape == (0, 3)

@@ -67,6 +67,9 @@ def test_a_copy_that_its_own_runtime_refuses_is_made_again(tmp_path: Path) -> No
     (tmp_path / "optimised.onnx").write_bytes(b"another build's format")
     (tmp_path / "optimised.sha256").write_text(digest_of(b"another build's format"))
     _open_cached(tmp_path)
+    assert not (tmp_path / "optimised.sha256").exists(), "the next opening is told to make it again"
+    _open_cached(tmp_path)
+    assert onnx.load_model_from_string((tmp_path / "optimised.onnx").read_bytes()).graph.node
 
 
 def test_no_draft_is_left_behind(tmp_path: Path) -> None:
@@ -134,17 +137,20 @@ def _unknown_operator() -> bytes:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
+def _with_weights_outside(count: int) -> bytes:
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[count], data_location=TensorProto.EXTERNAL)
+    for key, value in (("location", "weights.bin"), ("length", str(count * 4))):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, value
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [count]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "g", ends[:1], ends[1:], [tensor])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+
+
 def test_weights_outside_the_model_come_from_the_given_files_and_from_nowhere_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights = np.arange(4096, dtype=np.float32)
-    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4096], data_location=TensorProto.EXTERNAL)
-    for key, value in (("location", "weights.bin"), ("length", str(weights.nbytes))):
-        entry = tensor.external_data.add()
-        entry.key, entry.value = key, value
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4096]) for name in ("x", "y")]
-    graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "g", ends[:1], ends[1:], [tensor])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+    weights, model = np.arange(4096, dtype=np.float32), _with_weights_outside(4096)
     weights.tofile(tmp_path / "weights.bin")
     monkeypatch.chdir(tmp_path)
     zeros = {"x": np.zeros(4096, np.float32)}
@@ -159,3 +165,24 @@ def test_placement_is_that_of_the_graph_that_later_sessions_run(tmp_path: Path) 
     model = {"model.onnx": model_bytes("int8")}
     first = OnnxRuntimeEngine().open(model, options).placement()
     assert OnnxRuntimeEngine().open(model, options).placement().counts() == first.counts()
+
+
+def test_a_model_with_weights_outside_has_no_copy_that_could_hold_other_ones(tmp_path: Path) -> None:
+    model, zeros = _with_weights_outside(4096), {"x": np.zeros(4096, np.float32)}
+    for number in (1.0, 2.0, 3.0):
+        weights = np.full(4096, number, np.float32)
+        files = {"model.onnx": model, "weights.bin": weights.tobytes()}
+        session = OnnxRuntimeEngine().open(files, OpenOptions(cache=tmp_path))
+        assert np.array_equal(session.run(zeros)["y"], weights)
+        session.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads in /proc")
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_session_has_the_threads_that_were_asked_for(threads: int) -> None:
+    """The calling thread is one of them."""
+    before = set(Path("/proc/self/task").iterdir())
+    session = OnnxRuntimeEngine().open(CONVOLUTION.files, OpenOptions(threads=threads))
+    assert len(set(Path("/proc/self/task").iterdir()) - before) == threads - 1
+    session.close()

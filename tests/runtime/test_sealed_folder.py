@@ -74,3 +74,14 @@ def test_what_was_added_after_the_check_is_sealed_with_the_rest(folder: Path) ->
     sealed.seal()
     SealedFolder(folder).check()
     assert "second.blob" in _files(folder)
+
+
+def test_a_runtimes_own_digest_file_is_sealed_like_any_other(folder: Path) -> None:
+    """Only the seal itself is left out of the list, not what is called similarly."""
+    (folder / "model.sha256").write_bytes(b"0" * 64)
+    SealedFolder(folder).seal()
+    SealedFolder(folder).check()
+    assert (folder / "model.sha256").exists()
+    (folder / "model.sha256").write_bytes(b"1" * 64)
+    SealedFolder(folder).check()
+    assert not folder.exists()

@@ -1,6 +1,7 @@
 """Sessions: inputs are checked against the interface, outputs belong to the caller, states travel in a stream."""
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ def open_graph(
     inputs: dict[str, list[Any]],
     outputs: dict[str, list[Any]],
     document: Document | None = None,
+    variant: Variant = VARIANT,
     **specs: Any,
 ) -> Session:
     graph = helper.make_graph(
@@ -40,7 +42,7 @@ def open_graph(
     )  # fmt: skip
     opened = OnnxRuntimeEngine().open({"model.onnx": model.SerializeToString()}, OpenOptions())
     return Session(
-        made, VARIANT, opened, Origin("fp32", "onnxruntime", "CPU", made.outputs[0].name, made.task, made.labels)
+        made, variant, opened, Origin("fp32", "onnxruntime", "CPU", made.outputs[0].name, made.task, made.labels)
     )
 
 
@@ -183,3 +185,54 @@ def test_inputs_of_one_call_are_all_single_or_all_batches(doubler: Session) -> N
         two.predict(a=one, b=many)
     with pytest.raises(TensorError, match=r"both by position and by name \(foo\)"):
         doubler.predict(one, foo=one)
+
+
+def test_answers_bear_the_interfaces_names_whatever_the_file_calls_its_tensors() -> None:
+    document = Document(
+        "test", "1", "tensor", (TensorSpec("x", "float32", ("batch", 3)),), (TensorSpec("y", "float32", ("batch", 3)),), (VARIANT,)
+    )  # fmt: skip
+    renamed = replace(VARIANT, inputs={"x": "in:0"}, outputs={"y": "Identity:0"})
+    nodes = [helper.make_node("Add", ["in:0", "in:0"], ["Identity:0"])]
+    session = open_graph(nodes, {"in:0": ["batch", 3]}, {"Identity:0": ["batch", 3]}, document, renamed)
+    x = array(1, 2, 3)
+    for said in (session.predict(x), session.predict({"x": x}), session.predict(x=x), session.stream().predict(x)):
+        assert list(said.outputs) == ["y"]
+        assert said.output.tolist() == [2, 4, 6]
+
+
+def test_a_state_travels_under_the_files_names_and_a_free_dimension_of_it_starts_as_one() -> None:
+    document = Document(
+        "sum", "1", "tensor",
+        (TensorSpec("x", "float32", ("batch", 1)), TensorSpec("state", "float32", ("batch", 1))),
+        (TensorSpec("total", "float32", ("batch", 1)), TensorSpec("next", "float32", ("batch", 1))),
+        (VARIANT,), states=(StateSpec("state", "next"),),
+    )  # fmt: skip
+    renamed = replace(VARIANT, inputs={"state": "h"}, outputs={"next": "h_out", "total": "sum"})
+    nodes = [helper.make_node("Add", ["x", "h"], ["sum"]), helper.make_node("Add", ["sum", "x"], ["h_out"])]
+    shape: list[Any] = ["batch", 1]
+    session = open_graph(nodes, {"x": shape, "h": shape}, {"sum": shape, "h_out": shape}, document, renamed)
+    stream = session.stream()
+    said = [stream.predict(array(value)[None]).outputs["total"].tolist() for value in (1, 2, 3)]
+    assert said == [[[1]], [[4]], [[9]]]
+    assert session.predict(array(5)[None]).outputs["total"].tolist() == [[5]]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output", "words"),
+    [
+        ((TensorSpec("x", "uint8", ("batch", 3)),), "y", "input 'x' of dtype float32, not uint8"),
+        ((TensorSpec("x", "float32", ("batch", 3, 1)),), "y", r"input 'x' of shape \('batch', 3\), not \('batch', 3, 1\)"),
+        ((TensorSpec("x", "float32", ("batch", 3)),), "z", "no output 'z'"),
+        ((), "y", "an input 'x' that the interface lacks"),
+    ],
+    ids=["dtype", "rank", "output", "input"],
+)  # fmt: skip
+def test_each_way_not_to_fit_the_interface_is_told(inputs: tuple[TensorSpec, ...], output: str, words: str) -> None:
+    """Everything else fits, so it is this one fault that is found."""
+    given = (*inputs, TensorSpec("w", "float32", ("batch", 3)))
+    document = Document("test", "1", "tensor", given, (TensorSpec(output, "float32", ("batch", 3)),), (VARIANT,))
+    with pytest.raises(ModelError, match=f"it has {words}$") as caught:
+        open_graph(
+            [helper.make_node("Add", ["x", "w"], ["y"])], {"x": ["batch", 3], "w": ["batch", 3]}, {"y": ["batch", 3]}, document
+        )  # fmt: skip
+    assert "Pack the model again" in caught.value.remedy

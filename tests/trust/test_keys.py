@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from base64 import b64decode, b64encode
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,15 @@ def test_both_ways_to_check_a_signature_agree_on_what_holds_and_what_does_not() 
         assert key.public.verify(text, signature) is expected
         assert _verify_by_pynacl(key.public.raw, text, signature) is expected
     assert not PublicKey(bytes(31)).verify(message, good)
+
+
+@pytest.mark.parametrize("change", ["longer", "shorter", "not base64", "two keys"])
+def test_a_pem_file_holds_one_key_and_nothing_else(change: str) -> None:
+    lines = KEY.public.to_pem().decode().splitlines()
+    der = b64decode(lines[1])
+    body = {
+        "longer": b64encode(der + b"\0").decode(), "shorter": b64encode(der[:-1]).decode(),
+        "not base64": lines[1][:20] + "*" + lines[1][20:], "two keys": b64encode(der + der).decode(),
+    }[change]  # fmt: skip
+    with pytest.raises(KeyFileError):
+        PublicKey.from_pem("\n".join([lines[0], body, lines[2], ""]).encode())

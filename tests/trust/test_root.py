@@ -114,3 +114,15 @@ def test_the_remedy_of_a_broken_root_says_which_file_and_how(data: bytes) -> Non
         TrustRoot.parse(data)
     assert "EDGEWISE_HOME/root.json" in raised.value.remedy
     assert "edgewise key trust" in raised.value.remedy
+
+
+@pytest.mark.parametrize("part", ["keys", "roles"])
+def test_a_root_with_more_entries_than_it_may_have_is_refused(part: str) -> None:
+    value = json.loads(sample_root().to_bytes())
+    if part == "keys":
+        pairs = ((key.key_id, key.to_json()) for key in (PrivateKey(at.to_bytes(32)).public for at in range(257)))
+        value = {**value, "keys": dict(pairs), "roles": {}}
+    else:
+        value["roles"] = {f"role-{at}": {"keyids": [], "threshold": 1} for at in range(257)}
+    with pytest.raises(KeyFileError, match=f"{part}: an object of at most 256 entries"):
+        TrustRoot.parse(json.dumps(value).encode())

@@ -7,6 +7,7 @@ import pytest
 from edgewise.bundle.build import build_bundle, with_evidence
 from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.statement import RECEIPT, Envelope, Statement
+from edgewise.digests import digest_of
 from edgewise.errors import SignatureError
 from edgewise.testing.sample_bundles import (
     PUBLIC_TEST_KEYS,
@@ -109,3 +110,31 @@ def test_an_untrusted_release_does_not_stand_in_the_way_of_a_trusted_one() -> No
     bundle = minimal_bundle()
     forged = sign_statement(replace(release(bundle), extra={"x": 1}), STRANGER)
     assert verify_bundle(released(with_evidence(bundle, [forged])), sample_root()).signers
+
+
+@pytest.mark.parametrize("fault", ["name", "version", "document", "evidence"])
+def test_a_release_of_ours_that_is_not_for_this_bundle_does_not_stand_in_the_way_either(fault: str) -> None:
+    """Signed by a trusted key, as a stale copy of an older release is; the right one comes after it."""
+    bundle = minimal_bundle()
+    good = release(bundle)
+    stale = {
+        "name": replace(good, predicate={**good.predicate, "name": "other"}),
+        "version": replace(good, predicate={**good.predicate, "version": "0.9.0"}),
+        "document": replace(good, subject={digest_of(b"old"): "bundle.json"}),
+        "evidence": replace(good, predicate={**good.predicate, "evidence": [digest_of(b"gone")]}),
+    }[fault]
+    bundle = with_evidence(bundle, [sign_statement(stale, PUBLISHER)])
+    with pytest.raises(SignatureError, match="is not trusted"):
+        verify_bundle(bundle, sample_root())
+    assert verify_bundle(released(bundle), sample_root()).signers == (PUBLISHER.public.key_id,)
+
+
+def test_a_release_vouches_for_the_evidence_that_it_lists_whoever_signed_that() -> None:
+    bundle = minimal_bundle()
+    listed = sign_statement(receipt(bundle, "fp32", 0.9), STRANGER)
+    later = sign_statement(receipt(bundle, "fp32", 0.8), STRANGER)
+    bundle = with_evidence(released(with_evidence(bundle, [listed])), [later])
+    receipts = verify_bundle(bundle, sample_root()).receipts
+    found = {item.statement.predicate["metrics"][0]["value"]: item for item in receipts}
+    assert (found[0.9].released, found[0.9].signers, found[0.9].trusted) == (True, (), True)
+    assert (found[0.8].released, found[0.8].signers, found[0.8].trusted) == (False, (), False)

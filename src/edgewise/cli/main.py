@@ -35,12 +35,22 @@ COMMANDS = {
 }
 
 
+class _Help(argparse.HelpFormatter):
+    """Options as Python 3.13 shows them (``-o, --output FILE``) on every Python, so that docs/cli.md is the same everywhere."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        values = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {values}"
+
+
 class _Parser(argparse.ArgumentParser):
     """argparse as we want it everywhere; ``add_subparsers`` makes parsers of the class that it is called on."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         # An abbreviation changes its meaning when an option is added, and dangerous names are to be written out.
-        super().__init__(*arguments, **{**options, "allow_abbrev": False})
+        super().__init__(*arguments, **{"formatter_class": _Help, **options, "allow_abbrev": False})
         # What begins like a negative number is a value, as in `--range -1,1`: argparse itself does from Python 3.14 on (gh-124693).
         self._negative_number_matcher = re.compile(r"-\.?\d")
 
