@@ -89,9 +89,11 @@ class OpenVinoSession:
     """A compiled model."""
 
     def __init__(self, model: Any, folder: "_Folder", provider: str, options: OpenOptions) -> None:
+        # Before compiling: what is compiled may name a tensor for one that it was fused with.
+        inputs, outputs = ([str(port.get_any_name()) for port in ports] for ports in (model.inputs, model.outputs))
         compiled = _compile(model, provider, options)
-        self.inputs = [_info(port) for port in compiled.inputs]
-        self.outputs = [_info(port) for port in compiled.outputs]
+        self.inputs = [_info(port, name) for port, name in zip(compiled.inputs, inputs, strict=True)]
+        self.outputs = [_info(port, name) for port, name in zip(compiled.outputs, outputs, strict=True)]
         self._compiled = compiled
         self._request = compiled.create_infer_request()
         self._model = model if any(port.get_partial_shape().is_dynamic for port in compiled.inputs) else None
@@ -234,8 +236,7 @@ def _settings(provider: str, options: OpenOptions) -> dict[str, Any]:
     return wanted | dict(options.provider_options)
 
 
-def _info(port: Any) -> TensorInfo:
-    name = str(port.get_any_name())
+def _info(port: Any, name: str) -> TensorInfo:
     element = port.get_element_type().get_type_name()
     if element not in _DTYPES:
         raise UnsupportedError(f"the tensor {name} has elements of type {element}")

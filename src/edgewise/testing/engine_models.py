@@ -209,8 +209,9 @@ def _onnx_twice() -> Example:
     inputs: Spec = {"x": ("float32", (-1, 4))}
     outputs: Spec = dict.fromkeys(("second", "first", "same", "other"), ("float32", (-1, 4)))
     nodes = [
-        helper.make_node("Relu", ["x"], ["first"], "relu"),
-        helper.make_node("Identity", ["first"], ["second"], "again"),
+        helper.make_node("Relu", ["x"], ["activation"], "relu"),
+        helper.make_node("Identity", ["activation"], ["first"], "named"),
+        helper.make_node("Identity", ["activation"], ["second"], "again"),
         helper.make_node("Identity", ["x"], ["same"], "through"),
         helper.make_node("Neg", ["x"], ["other"], "negate"),
     ]
