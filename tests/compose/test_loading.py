@@ -17,8 +17,10 @@ from edgewise.errors import InputError, NotFoundError, RequirementError, Signatu
 from edgewise.packing.pack import sign_release
 from edgewise.store.bundles import install_bundle, open_path, write_file
 from edgewise.store.home import Home
+from edgewise.testing.sample_bundles import receipt
 from edgewise.trust.keys import PrivateKey
 from edgewise.trust.root import TrustRoot
+from edgewise.trust.verification import sign_statement
 
 DATA = digits_data("eval")
 
@@ -160,3 +162,35 @@ def test_a_choice_made_without_verification_does_not_stand_in_for_one_that_the_r
     assert len(list(folder.iterdir())) == 2
     edgewise.load(digits_bundle).close()
     assert len(list(folder.iterdir())) == 2
+
+
+def test_a_choice_that_no_longer_opens_is_made_again(digits_bundle: Path, trusting_home: Home) -> None:
+    edgewise.load(digits_bundle).close()
+    (path,) = (trusting_home.cache / "choices").iterdir()
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps({**kept, "chosen": {**kept["chosen"], "provider": "GoneExecutionProvider"}}))
+    with edgewise.load(digits_bundle) as model:
+        assert model.predict(DATA.x[0]).label
+    assert json.loads(path.read_text())["chosen"]["provider"] != "GoneExecutionProvider"
+
+
+def test_home_and_trust_are_taken_as_paths_too(digits_bundle: Path, tmp_path: Path, trusting_home: Home) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    with edgewise.load(digits_bundle, home=str(elsewhere), trust=str(trusting_home.trust_root)) as model:
+        assert model.origin.reason.startswith("p50 ")
+    assert (elsewhere / "cache" / "choices").is_dir()
+    assert not trusting_home.cache.exists(), "nothing is kept in another home than the one that was named"
+    with pytest.raises(SignatureError, match="no trust root"):
+        edgewise.load(digits_bundle, home=elsewhere)
+
+
+def test_what_the_receipts_rule_out_is_not_chosen_however_fast_it_is(
+    digits_bundle: Path, tmp_path: Path, trusting_home: Home, signing_key: PrivateKey
+) -> None:
+    bundle = open_path(digits_bundle)
+    plain = build_bundle(bundle.document, [bundle.read(file) for file in bundle.document.all_files()])
+    for worse, left in (("fp32", "int8"), ("int8", "fp32")):
+        told = [receipt(plain, name, 0.5 if name == worse else 0.95) for name in ("fp32", "int8")]
+        evidence = with_evidence(plain, [sign_statement(item, signing_key) for item in told])
+        write_file(sign_release(evidence, signing_key), tmp_path / f"{left}.bundle")
+        assert edgewise.load(tmp_path / f"{left}.bundle").origin.variant == left

@@ -1,6 +1,7 @@
 """A comparison says how far off a model is; NaN, other shapes and nothing at all never pass."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,19 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 
 from edgewise.errors import DataError, MismatchError
-from edgewise.importing.check import Comparison, check_against, compare_outputs, measure_outputs
+from edgewise.importing.check import (
+    Comparison,
+    check_against,
+    checked_against,
+    compare_outputs,
+    measure_outputs,
+    require_faithful,
+)
+from edgewise.importing.imported import ImportedModel
+from edgewise.importing.onnx_file import onnx_from_bytes
 from edgewise.importing.tflite_file import import_tflite
 
 ROWS = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]], np.float32)
@@ -127,3 +138,95 @@ def test_pickled_arrays_and_what_is_no_npz_are_refused(shared_data: Path, tmp_pa
     for name in ("r.npz", "s.npz"):
         with pytest.raises(DataError, match=r"no \.npz|objects never"):
             check_against(model, tmp_path / name)
+
+
+# ------------------------------------------------------------------------ several outputs, batches of one
+
+
+def test_the_numbers_are_those_of_the_worst_output_wherever_it_stands() -> None:
+    want = {"a": ROWS, "b": ROWS, "c": ROWS}
+    turned = ROWS[:, ::-1].copy()
+    for worst in want:
+        got = want | {worst: turned}
+        found = measure_outputs(want, got, what="m")
+        assert found.worst[0] == worst
+        assert found.max_absolute == pytest.approx(0.8)
+        assert found.max_relative == pytest.approx(8)
+        assert found.cosine == pytest.approx(measure_outputs({"y": ROWS}, {"y": turned}, what="m").cosine)
+        assert found.agreement == pytest.approx(2 / 3)
+
+
+def test_rows_decide_only_where_there_is_something_to_choose() -> None:
+    assert compare([[1.0], [2.0]], [[2.0], [1.0]], absolute=9).agreement == 1.0
+    assert compare([1.0, 2.0], [2.0, 1.0], absolute=9).agreement == 1.0
+    assert compare([[1.0, 2.0]], [[2.0, 1.0]], absolute=9).agreement == 0.0
+
+
+def test_a_cosine_that_is_no_number_is_below_every_bound() -> None:
+    for cosine, passes in ((1.0, True), (0.9, True), (0.8999, False), (-1.0, False), (np.nan, False)):
+        compared = Comparison(0.0, 0.0, cosine, 1.0, ("y", ()))
+        if passes:
+            require_faithful(compared, "m", "m")
+        else:
+            with pytest.raises(MismatchError, match=r"a cosine of 0\.9 is needed"):
+                require_faithful(compared, "m", "m")
+
+
+def sum_of_rows(batch: int | str, precision: str = "fp32") -> ImportedModel:
+    """x (batch, 3) plus the mean of all of it: what comes out depends on what goes in together."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], keepdims=1),
+        helper.make_node("Add", ["x", "m"], ["y"]),
+    ]
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, 3]) for name in "xy"]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", infos[:1], infos[1:]), opset_imports=[helper.make_opsetid("", 18)], ir_version=9
+    )
+    return replace(onnx_from_bytes("m.onnx", model.SerializeToString()), precision=precision)
+
+
+X = np.array([[0, 3, 6], [3, 3, 3], [9, 9, 0]], np.float32)
+ALONE = X + X.mean(axis=1, keepdims=True)
+
+
+def test_a_model_with_a_batch_of_one_is_checked_row_by_row(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", **{"in/x": X, "out/y": ALONE})
+    np.savez(tmp_path / "all.npz", **{"in/x": X, "out/y": X + X.mean()})
+    np.savez(tmp_path / "one.npz", **{"in/x": X[:1], "out/y": ALONE[:1]})
+    for batch, right, wrong in ((1, "rows", "all"), ("batch", "all", "rows")):
+        for name in (right, "one"):
+            assert check_against(sum_of_rows(batch), tmp_path / f"{name}.npz").max_absolute < 1e-5
+        with pytest.raises(MismatchError):
+            check_against(sum_of_rows(batch), tmp_path / f"{wrong}.npz")
+
+
+def test_fp32_is_held_to_the_tolerance_and_anything_smaller_to_the_cosine(tmp_path: Path) -> None:
+    np.savez(tmp_path / "near.npz", **{"in/x": X, "out/y": ALONE + 0.125})
+    np.savez(tmp_path / "far.npz", **{"in/x": X, "out/y": -ALONE})
+    note = checked_against(sum_of_rows(1), tmp_path / "near.npz", absolute=0.25).notes[-1]
+    assert note.startswith("m (fp32) against near.npz: largest difference 0.125")
+    with pytest.raises(MismatchError):
+        checked_against(sum_of_rows(1), tmp_path / "near.npz", absolute=0.0625)
+    with pytest.raises(MismatchError):
+        checked_against(sum_of_rows(1), tmp_path / "near.npz")
+    note = checked_against(sum_of_rows(1, "int8"), tmp_path / "near.npz").notes[-1]
+    assert note.startswith("m (int8) against near.npz: largest difference 0.125")
+    with pytest.raises(MismatchError, match="a cosine of"):
+        checked_against(sum_of_rows(1, "int8"), tmp_path / "far.npz", absolute=1e9)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"in/x": X, "in/z": X, "out/y": X}, r"unknown \['z'\]"), ({"in/x": X, "out/y": X, "out/z": X}, r"unknown \['z'\]"),
+        ({"in/x": X}, "0 expected outputs"), ({"out/y": X}, r"missing \['x'\]"), ({"x": X, "y": X}, r"missing \['x'\]"),
+    ],
+    ids=["input", "output", "nothing", "missing", "prefix"],
+)  # fmt: skip
+def test_a_reference_names_inputs_and_outputs_of_the_model_and_nothing_else(
+    tmp_path: Path, arrays: dict[str, npt.NDArray[np.float32]], words: str
+) -> None:
+    np.savez(tmp_path / "r.npz", **arrays)
+    with pytest.raises(DataError, match=words) as caught:
+        check_against(sum_of_rows(1), tmp_path / "r.npz")
+    assert "in/NAME" in caught.value.remedy

@@ -102,3 +102,22 @@ def test_a_static_quantization_is_judged_within_the_range_it_was_made_for(tmp_pa
     wide = [replace(spec, range=(-1.0, 1.0)) for spec in digits["fp32"].inputs]
     with pytest.raises(MismatchError):
         compare_variants(replace(digits["fp32"], inputs=tuple(wide)), [digits["int8"]])
+
+
+def test_inputs_of_one_model_differ_from_each_other_and_fit_their_interface() -> None:
+    specs = [TensorSpec(name, "float32", ("n", "batch_size", "length")) for name in ("a", "b")]
+    specs += [TensorSpec("pixel_mask", "float32", ("batch", 4)), TensorSpec("segment_ids", "int32", ("batch", "n"))]
+    feeds = seeded_inputs(specs, seed=3, length=5)
+    assert feeds["a"].shape == (1, 1, 5), "a batch is one wherever it stands"
+    assert not np.array_equal(feeds["a"], feeds["b"])
+    assert feeds["pixel_mask"].tolist() == [[1, 1, 1, 1]]
+    assert feeds["segment_ids"].tolist() == [[0] * 5]
+    rounds = [seeded_inputs(specs, seed)[name].tobytes() for seed in range(4) for name in ("a", "b")]
+    assert len(set(rounds)) == 8, "no round repeats another's values"
+
+
+def test_tokens_stay_within_the_vocabulary_and_reach_its_end() -> None:
+    (ids,) = seeded_inputs([TensorSpec("ids", "int64", (1, 2000))], seed=0, vocabulary=7).values()
+    assert set(ids.ravel().tolist()) == set(range(7))
+    (ids,) = seeded_inputs([TensorSpec("ids", "int64", (1, 2000))], seed=0, top=3).values()
+    assert set(ids.ravel().tolist()) == set(range(4))

@@ -1,5 +1,7 @@
 """What is demanded and cannot be shown to hold counts as not held."""
 
+from dataclasses import replace
+
 import pytest
 
 from edgewise.errors import ProbeError
@@ -77,3 +79,23 @@ def test_figures_of_other_data_or_other_metrics_are_not_compared() -> None:
         assert too_inaccurate(order, names, None) == {}
         assert too_inaccurate(order, names, 0.005).keys() == {"int8"}
     assert too_inaccurate([*mixed, told("fp32", 0.9, data="hard")], names, None).keys() == {"int8"}
+
+
+def test_bounds_may_be_reached() -> None:
+    exact = Latency(1.0, 2.0, 3.0, 1.5, 600.0, 10)
+    assert unmet(Requirements(max_p95_ms=2.0), "fp32", exact, never) == ("", None)
+    assert unmet(Requirements(max_p95_ms=1.99), "fp32", exact, never)[0]
+    assert unmet(Requirements(max_rss_mb=2), "fp32", exact, lambda: 2_000_000) == ("", 2_000_000)
+    assert unmet(Requirements(max_rss_mb=2), "fp32", exact, lambda: 2_000_001)[0]
+    half = [receipt("fp32", 0.75, 0.0), receipt("int8", 0.5, 0.0)]
+    assert too_inaccurate(half, ["fp32", "int8"], 0.25) == {}
+    assert too_inaccurate(half, ["fp32", "int8"], 0.24).keys() == {"int8"}
+    touching = [receipt("fp32", 0.75, 0.125), receipt("int8", 0.5, 0.125)]
+    assert too_inaccurate(touching, ["fp32", "int8"], None) == {}
+
+
+def test_where_several_engines_were_measured_onnxruntime_speaks_for_the_variant() -> None:
+    good = receipt("int8", 0.95, 0.01)
+    bad = replace(receipt("int8", 0.5, 0.01), engine="openvino")
+    for order in ([good, bad], [bad, good]):
+        assert too_inaccurate([receipt("fp32", 0.95, 0.01), *order], ["fp32", "int8"], None) == {}

@@ -1,15 +1,22 @@
 """A variant that answers something else than the first one is refused with the numbers, on real inputs and on seeded ones."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from onnx import ModelProto, numpy_helper
 
+from edgewise.bundle.document import Golden, Variant
+from edgewise.bundle.safetensors import dump_arrays
+from edgewise.bundle.tensors import TensorSpec
 from edgewise.compose.demo import digits_data, digits_models
 from edgewise.digits import model_bytes
-from edgewise.errors import MismatchError
+from edgewise.errors import MismatchError, ModelError
 from edgewise.importing.imported import ImportedModel
 from edgewise.importing.onnx_file import onnx_from_bytes
+from edgewise.packing.faithful import compare_recorded
 from edgewise.packing.pack import PackRequest, pack
+from edgewise.testing.sample_bundles import sample_document, sample_file
 
 
 def scrambled(data: bytes) -> bytes:
@@ -56,3 +63,37 @@ def test_a_sound_quantized_variant_passes_with_its_numbers() -> None:
     made_up, note = pack(PackRequest("digits", "1.0.0", plain, "classification"), None).notes
     assert "made up" in made_up
     assert note.startswith("int8 against fp32 on seeded inputs: largest difference")
+
+
+def compared(decision: str, golden: dict[str, np.ndarray], **extra: object) -> list[str]:
+    file = sample_file("m.onnx", b"m")
+    document = replace(
+        sample_document(), decision=decision, golden=Golden(file, 0, 0, extra=extra),
+        outputs=tuple(TensorSpec(name, "float32", ("batch", 2)) for name in ("y", "z")),
+        variants=(Variant("a", "onnx", "fp32", (file,)), Variant("b", "onnx", "int8", (file,))),
+    )  # fmt: skip
+    return compare_recorded(document, dump_arrays(golden), allow_unfaithful=False)
+
+
+ONE, OTHER = np.array([[1, 2], [3, 4]], np.float32), np.array([[4, -3], [2, -1]], np.float32)
+
+
+def test_variants_are_compared_by_the_output_that_decides() -> None:
+    golden = {"out/a/y": ONE, "out/b/y": OTHER, "out/a/z": ONE, "out/b/z": ONE}
+    assert "cosine 1.0" in compared("z", golden)[0]
+    for decision in ("", "y"):
+        with pytest.raises(MismatchError, match="b against a on golden inputs"):
+            compared(decision, golden)
+    with pytest.raises(MismatchError, match="on seeded inputs"):
+        compared("y", golden, source="seeded")
+
+
+def test_class_indices_are_told_by_how_often_they_agree() -> None:
+    golden = {"out/a/y": np.array([1, 2, 3, 4]), "out/b/y": np.array([1, 2, 0, 4])}
+    assert compared("y", golden) == ["b against a on golden inputs: same decision 75.0%"]
+
+
+def test_another_type_of_output_is_no_variant_and_text_is_not_compared() -> None:
+    with pytest.raises(ModelError, match="y is float64, not float32"):
+        compared("y", {"out/a/y": ONE, "out/b/y": ONE.astype(np.float64)})
+    assert compared("y", {"out/a/z": ONE, "out/b/z": ONE}) == []

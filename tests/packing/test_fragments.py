@@ -1,5 +1,6 @@
 """Fragments in words: what can be said is what the graph library can do; what is said wrongly is answered with what there is."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgewise.digits import load_split, model_bytes
-from edgewise.errors import InputError
+from edgewise.errors import EdgewiseError, InputError
 from edgewise.importing.check import open_imported
 from edgewise.importing.imported import ImportedModel
 from edgewise.importing.onnx_file import onnx_from_bytes
@@ -158,3 +159,71 @@ def test_every_kind_can_be_named() -> None:
     assert not set(BEFORE) & set(AFTER)
     for name in (*BEFORE, *AFTER):
         assert name == name.lower()
+
+
+@pytest.mark.parametrize(
+    ("shape", "text", "first"),
+    [
+        (["batch", 8, 6, 3], "image:size=8x6", False),
+        (["batch", 3, 8, 6], "image:size=8x6", True),
+        (["batch", 3, 8, 3], "image:size=8x3", True),
+        (["batch", 3, 8, 3], "image:size=3x8,layout=nhwc", False),
+        (["batch", 8, 6, 1], "image:size=8x6,grey", False),
+        (["batch", 1, 8, 6], "image:size=8/6,grey=yes", True),
+        (["batch", 8, 6, 1], "image:size=8x6,channels=1", False),
+    ],
+)
+def test_channels_stand_where_the_model_has_them_or_where_it_is_said(shape: list[Any], text: str, first: bool) -> None:
+    """Where both could be meant they come first, as in most models."""
+    whole = join_before(graph("Identity", {"p": shape}, {"y": shape}), text)
+    planes = 1 if "channels=1" in text else 3
+    sides = shape[2:] if first else shape[1:3]
+    picture = np.random.default_rng(0).integers(0, 256, (1, *sides, planes), dtype=np.uint8)
+    said = answer(whole, image=picture)["y"]
+    assert said.shape == (1, *shape[1:])
+    last = said.transpose(0, 2, 3, 1) if first else said
+    if "grey" not in text:
+        np.testing.assert_allclose(last, picture / 255, atol=1e-6)
+
+
+def test_a_switch_can_be_said_either_way() -> None:
+    """On light paper, which is what the switch turns dark."""
+    x = 255 - np.round(load_split("eval")[0][:3, ..., None] * (255 / 16)).astype(np.uint8)
+
+    def said(words: str) -> np.ndarray:
+        return answer(join_before(digits(), f"image:size=8x8,channels=1{words}"), image=x)["logits"]
+
+    for off in (",bright_ink=no", ",bright_ink=false", ",bright_ink=No"):
+        np.testing.assert_array_equal(said(off), said(""))
+    for on in (",bright_ink=yes", ",bright_ink=true"):
+        np.testing.assert_array_equal(said(on), said(",bright_ink"))
+    assert not np.array_equal(said(""), said(",bright_ink"))
+
+
+def test_a_joined_model_keeps_what_was_known_of_it() -> None:
+    known = replace(
+        digits(), name="mine", precision="mixed", labels=LABELS, extra_files={"LICENSE": b"MIT"}, notes=("arrived",),
+        inputs=tuple(replace(spec, range=(0.0, 1.0)) for spec in digits().inputs),
+    )  # fmt: skip
+    behind, _ = join_after(known, "softmax", LABELS)
+    assert behind.inputs == known.inputs, "what stands behind changes nothing about the inputs"
+    for joined in (behind, join_before(known, "image:size=8x8,channels=1")):
+        for part in ("name", "precision", "labels", "extra_files", "notes"):
+            assert getattr(joined, part) == getattr(known, part), part
+
+
+def test_a_channel_is_added_only_where_there_is_one_place_for_it() -> None:
+    text = "log-mel:sample_rate=8000,n_fft=256,hop=128,mels=20,high=none"
+    last = graph("Identity", {"f": ["batch", 20, "frames", 1]}, {"y": ["batch", 20, "frames", 1]})
+    assert answer(join_before(last, text), waveform=np.zeros((2, 1024), np.float32))["y"].shape == (2, 20, 9, 1)
+    unclear = graph("Identity", {"f": ["batch", 1, 1, "frames"]}, {"y": ["batch", 1, 1, "frames"]})
+    with pytest.raises(EdgewiseError):
+        join_before(unclear, text.replace("mels=20", "mels=1"))
+
+
+@pytest.mark.parametrize(("samples", "shape"), [("1024", ("batch", 1024)), ("length", ("batch", "length"))])
+def test_a_size_is_a_number_or_a_name(samples: str, shape: tuple[int | str, ...]) -> None:
+    frames = 9 if samples.isdigit() else "frames"
+    model = graph("Identity", {"f": ["batch", 20, frames]}, {"y": ["batch", 20, frames]})
+    text = f"log-mel:sample_rate=8000,n_fft=256,hop=128,mels=20,high=none,samples={samples}"
+    assert join_before(model, text).inputs[0].shape == shape

@@ -12,7 +12,7 @@ from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.tensors import StateSpec
 from edgewise.compose.keys import trust_key
 from edgewise.compose.pack_options import with_constants
-from edgewise.errors import InputError
+from edgewise.errors import GoldenReplayError, InputError
 from edgewise.importing.imported import ImportedModel
 from edgewise.importing.onnx_file import import_onnx, onnx_from_bytes
 from edgewise.importing.tflite_file import import_tflite
@@ -66,6 +66,7 @@ def test_a_model_of_tokens_is_packed_without_data_and_runs_on_the_engine_that_ch
     golden = read_golden(bundle)
     assert golden is not None
     assert golden.inputs["t"].max() <= 9
+    assert golden.count == 8, "made-up inputs say less than real ones: few are kept"
     assert loads(bundle, tmp_path).origin.engine == "onnxruntime"
 
 
@@ -118,3 +119,49 @@ def test_several_inputs_and_data_do_not_go_together() -> None:
     model = graph(nodes, {"a": shape, "b": shape}, {"y": shape})
     with pytest.raises(InputError, match="this model has a, b"):
         pack(request(model, golden=Dataset(np.zeros((4, 3), np.float32), np.zeros(4))), None)
+
+
+def test_a_model_that_knows_no_batches_is_recorded_one_answer_a_row(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Softmax", ["x"], ["p"], axis=0)]
+    shape = (TensorProto.FLOAT, [4])
+    bundle = pack(request(graph(nodes, {"x": shape}, {"p": shape}), task="classification"), KEY).bundle
+    golden = read_golden(bundle)
+    assert golden is not None
+    assert golden.outputs["fp32"]["p"].shape == (golden.count, 4)
+    assert golden.inputs["x"].shape == (golden.count, 4)
+    with loads(bundle, tmp_path) as session:
+        assert session.predict(np.array([0, 3, 1, 2], np.float32)).index == 1
+
+
+def test_texts_beside_numbers_are_left_out_of_the_golden_set(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Cast", ["x"], ["text"], to=TensorProto.STRING), helper.make_node("Neg", ["x"], ["y"])]
+    shape = ["batch", 2]
+    sides = {"text": (TensorProto.STRING, shape), "y": (TensorProto.FLOAT, shape)}
+    bundle = pack(request(graph(nodes, {"x": (TensorProto.FLOAT, shape)}, sides), decision="y"), KEY).bundle
+    golden = read_golden(bundle)
+    assert golden is not None
+    assert set(golden.outputs["fp32"]) == {"y"}
+    assert np.array_equal(golden.outputs["fp32"]["y"], -golden.inputs["x"])
+    with loads(bundle, tmp_path) as session:
+        assert session.predict(np.ones(2, np.float32)).output.tolist() == [-1, -1]
+
+
+def test_where_answers_are_lists_of_any_length_samples_are_taken_evenly(tmp_path: Path) -> None:
+    """A detector's list says nothing of single samples, so none can be chosen by it."""
+    nodes = [helper.make_node("NonZero", ["x"], ["found"]), helper.make_node("Transpose", ["found"], ["places"])]
+    inputs = {"x": (TensorProto.FLOAT, ["batch", 4])}
+    model = graph(nodes, inputs, {"places": (TensorProto.INT64, ["count", 2])})
+    x = np.array([[1, at % 2, at % 3, at] for at in range(7)], np.float32)
+    bundle = pack(request(model, golden=Dataset(x, np.zeros(7)), golden_count=3), KEY).bundle
+    golden = read_golden(bundle)
+    assert golden is not None
+    assert golden.inputs["x"].tolist() == x[[0, 3, 6]].tolist()
+    assert len(golden.outputs["fp32"]["places"]) == np.count_nonzero(x[[0, 3, 6]])
+    loads(bundle, tmp_path).close()
+
+
+def test_a_model_that_does_not_repeat_its_own_answers_is_never_packed() -> None:
+    nodes = [helper.make_node("RandomNormalLike", ["x"], ["noise"]), helper.make_node("Add", ["x", "noise"], ["y"])]
+    shape = (TensorProto.FLOAT, ["batch", 4])
+    with pytest.raises(GoldenReplayError, match="fails its golden replay"):
+        pack(request(graph(nodes, {"x": shape}, {"y": shape})), KEY)

@@ -47,6 +47,7 @@ _DAMAGE: dict[str, Callable[[Path], object]] = {
     "one bit": _flip,
     "two files swapped": _swap,
     "a file more": lambda folder: (folder / "planted.blob").write_bytes(b"x"),
+    "a file more, called like the seal": lambda folder: (folder / "kernels/seal.sha256").write_bytes(b"x"),
     "a file less": lambda folder: (folder / "kernels/one.bin").unlink(),
     "no seal": lambda folder: (folder / "seal.sha256").unlink(),
     "an empty seal": lambda folder: (folder / "seal.sha256").write_bytes(b""),

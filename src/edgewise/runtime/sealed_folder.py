@@ -48,7 +48,7 @@ class SealedFolder:
     def _listing(self) -> bytes:
         lines = []
         for path in sorted(self._folder.rglob("*")):
-            if path.is_file() and path.name != _SEAL:
+            if path.is_file() and path != self._folder / _SEAL:
                 with path.open("rb") as file:
                     lines.append(f"{digest_of_stream(file)[0]} {path.relative_to(self._folder).as_posix()}\n")
         return "".join(lines).encode()
