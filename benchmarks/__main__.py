@@ -1,5 +1,6 @@
 """Run benchmarks by name, or all of them."""
 
+import argparse
 import sys
 
 from benchmarks import install, models, overhead, startup
@@ -7,11 +8,13 @@ from benchmarks import install, models, overhead, startup
 BENCHMARKS = {"overhead": overhead.run, "startup": startup.run, "install": install.run, "models": models.run}
 
 
-def main(names: list[str]) -> int:
-    unknown = [name for name in names if name not in BENCHMARKS]
-    if unknown:
-        print(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
-        return 2
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    # Not ``choices``: argparse holds the empty list against them, too.
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)} (default: all)")
+    names = parser.parse_args(arguments).names
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     for name in names or BENCHMARKS:
         print(f"\n# {name}", flush=True)
         print(BENCHMARKS[name]())
