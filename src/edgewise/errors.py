@@ -124,6 +124,20 @@ class KeyFileError(InputError):
     default_remedy = "Make a new key with `edgewise key new`."
 
 
+class TrainingDivergedError(InputError):
+    """Training left the range of numbers: a loss or a gradient became NaN or infinite. The last good weights were put back."""
+
+    code = "E110"
+    default_remedy = "Lower the learning rate, clip the gradients (max_norm), or look for outliers in the data."
+
+
+class CheckpointError(InputError):
+    """A checkpoint cannot be continued: it is of another model, other settings or other data, or every copy is damaged."""
+
+    code = "E111"
+    default_remedy = "Train with what the checkpoint was made with, or choose an empty folder to start anew."
+
+
 # ------------------------------------------------------------------------ the other side
 
 
@@ -254,3 +268,10 @@ class IntegrityError(RefusedError):
 
     code = "E405"
     default_remedy = "Delete the file that is named; it is made again."
+
+
+class MemoryBudgetError(RefusedError):
+    """A training step would need more memory than it was allowed. Nothing was run."""
+
+    code = "E406"
+    default_remedy = "Use a smaller batch, or a step that was built with recomputation or with fewer trainable parts."
