@@ -1,0 +1,1 @@
+"""Training as inference: a training step is an ordinary ONNX graph, run by the stock runtime."""
