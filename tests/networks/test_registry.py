@@ -46,6 +46,13 @@ CASES: dict[str, tuple[str, Config, dict[str, tuple[int, ...]]]] = {
     "mobilenet": ("mobilenet", MobileNetConfig(), {"logits": (2,)}),
     "resnet8": ("resnet8", ResNetConfig(), {"logits": (10,)}),
     "resnet20": ("resnet8", ResNetConfig(blocks=3, dropout=0.1), {"logits": (10,)}),
+    "cnn of digits": (
+        "cnn",
+        CnnConfig(
+            ImageInput(40, 49, layout="nhw"), 10, (16, 16, 32, 32, 48), strides=(2, 1, 2, 1, 2), pooling="mean+max", dropout=0.2
+        ),
+        {"logits": (10,)},
+    ),
     "cnn1d": ("cnn1d", Cnn1dConfig(classes=3), {"logits": (3,)}),
     "cnn1d of an open length": (
         "cnn1d",
@@ -64,9 +71,12 @@ CASES: dict[str, tuple[str, Config, dict[str, tuple[int, ...]]]] = {
     "text-bag": ("text-bag", TextBagConfig(vocabulary=200), {"logits": (10,)}),
     "text-bag of everything": (
         "text-bag",
-        TextBagConfig(200, 3, 17, weighted=True, width=8, pooling="sqrtn", normalised=True, hidden=(6, 5), activation="gelu",
+        TextBagConfig(200, 3, 17, weighted=True, width=8, pooling="sqrtn", norm="layer", hidden=(6, 5), activation="gelu",
                       word_dropout=0.1, dropout=0.2),
         {"logits": (3,)},
+    ),
+    "text-bag of n-grams": (
+        "text-bag", TextBagConfig(200, 3, weighted=True, pooling="sum", norm="batch", dropout=0.4), {"logits": (3,)}
     ),
     "two-tower": ("two-tower", TwoTowerConfig(items=50), {"logits": (51,)}),
     "two-tower of everything": (
