@@ -65,6 +65,11 @@ class Stepper:
         self._forward: BoundGraph | None = None
 
     @property
+    def digest(self) -> str:
+        """Digest of the whole training step, its first values included."""
+        return self._step.digest()
+
+    @property
     def in_place(self) -> bool:
         """True once it is proven that steps write the states over themselves."""
         return self._update.in_place is True
