@@ -38,6 +38,7 @@ class BoundGraph:
         self.what = what
         self._session = _open(model, what, threads)
         self.inputs = {item.name: _dtype(item.type) for item in self._session.get_inputs()}
+        self.shapes = {item.name: _shape(item.shape) for item in self._session.get_inputs()}
         self.outputs = {item.name: _dtype(item.type) for item in self._session.get_outputs()}
         self._binding = self._session.io_binding()
         # onnxruntime works in these arrays' memory, so they are held for as long as they are bound.
@@ -144,6 +145,10 @@ def _open(model: bytes, what: str, threads: int) -> Any:
 def _dtype(name: str) -> str:
     kind = name.removeprefix("tensor(").removesuffix(")")
     return _TYPES.get(kind, kind)
+
+
+def _shape(dims: Sequence[int | str | None]) -> tuple[int | str, ...]:
+    return tuple(f"dimension {at}" if dim is None else dim for at, dim in enumerate(dims))
 
 
 def _first_line(error: BaseException) -> str:

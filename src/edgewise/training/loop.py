@@ -51,18 +51,20 @@ def fit(
     checkpoints: Checkpoints | None = None,
     watch: Watch | None = None,
     clock: Clock | None = None,
+    predict_batch: int = 64,
 ) -> FitResult:
     """Train from the weights that ``stepper`` holds; afterwards it holds the best ones, or the last where nothing is evaluated.
 
     The optimiser begins anew: a run follows from its weights, data and settings alone.
     checkpoints: where it is not None, a run that was killed goes on from there, to the same bits, and a run that was finished
-    gives its result again. watch: is told of every batch and epoch. Ctrl-C ends the run as if it had ended by itself.
+    gives its result again. watch: is told of every batch and epoch. predict_batch: samples at a time in evaluation.
+    Ctrl-C ends the run as if it had ended by itself.
     Raises TensorError or DataError for data that does not fit, CheckpointError for a checkpoint of something else,
     TrainingDivergedError where numbers got out of range; the stepper then holds the last good weights.
     """
     if len(train) < 1:
         raise DataError("there is no batch to train on")
-    return _Run(stepper, train, evaluate, settings, checkpoints, watch, clock or SystemClock()).run()
+    return _Run(stepper, train, evaluate, settings, checkpoints, watch, clock or SystemClock(), predict_batch).run()
 
 
 class _Run:
@@ -75,9 +77,10 @@ class _Run:
         checkpoints: Checkpoints | None,
         watch: Watch | None,
         clock: Clock,
+        predict_batch: int,
     ) -> None:
         self._stepper, self._train, self._evaluate, self._settings = stepper, train, evaluate, settings
-        self._watch, self._clock = watch, clock
+        self._watch, self._clock, self._predict_batch = watch, clock, predict_batch
         self._known = dict.fromkeys(scalar.name for scalar in stepper.spec.scalars)
         self._check_settings()
         self._checkpoints = checkpoints
@@ -165,7 +168,7 @@ class _Run:
         if self._evaluate is None or (done % self._settings.evaluate_every and not last):
             return None
         states = self._state.answering()
-        return self._evaluate(lambda inputs: self._stepper.predict(inputs, states=states))
+        return self._evaluate(lambda inputs: self._stepper.predict(inputs, batch=self._predict_batch, states=states))
 
     def _save(self) -> None:
         if self._folder is not None:

@@ -9,7 +9,7 @@ a step wrote there is copied over, at the price of a second set of states.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from edgewise.bundle.safetensors import Array
 from edgewise.errors import TensorError, TrainingDivergedError
 from edgewise.training.batch_check import check_batch, check_scalars
 from edgewise.training.bound_graph import BoundGraph, aligned, aligned_copy
-from edgewise.training.step_file import BUFFER, OPTIMIZER, PARAMETER, StateSpec, TrainingStep, misfits
+from edgewise.training.step_file import BUFFER, OPTIMIZER, PARAMETER, StateSpec, TrainingStep, ValueSpec, misfits
 
 __all__ = ["ROLES", "StepResult", "Stepper"]
 
@@ -62,7 +62,7 @@ class Stepper:
             if step.accumulate is None
             else _Updating(self, step.accumulate, "the accumulation of gradients", (self.spec.loss,))
         )
-        self._forward: BoundGraph | None = None
+        self._forward: tuple[BoundGraph, tuple[ValueSpec, ...]] | None = None
 
     @property
     def digest(self) -> str:
@@ -95,7 +95,7 @@ class Stepper:
         for what, number in (("loss", loss), ("gradients' norm", norm)):
             if number is not None and not math.isfinite(number):
                 raise TrainingDivergedError(f"the {what} became {number}", loss=str(loss), gradNorm=str(norm))
-        return StepResult(loss, norm, found, samples, updated)
+        return StepResult(loss, norm if updated else None, found, samples, updated)
 
     def predict(
         self, inputs: Mapping[str, Array], *, batch: int | None = None, states: Mapping[str, Array] | None = None
@@ -105,7 +105,7 @@ class Stepper:
         batch: samples at a time, where all at once need too much memory. states: weights and buffers to answer with instead.
         Raises TensorError for inputs that do not fit.
         """
-        samples = check_batch(self.spec.inputs, inputs)
+        samples = check_batch(self._answering()[1], inputs)
         if batch is None or batch >= samples:
             return self._predict(inputs, states)
         parts = [
@@ -146,12 +146,18 @@ class Stepper:
             view.flags.writeable = False
             act(state, view)
 
-    def _predict(self, inputs: Mapping[str, Array], states: Mapping[str, Array] | None) -> dict[str, Array]:
-        graph = self._forward
-        if graph is None:  # a run without evaluation does without a second session
-            graph = self._forward = BoundGraph(self._step.forward, "the forward graph", self.threads)
+    def _answering(self) -> tuple[BoundGraph, tuple[ValueSpec, ...]]:
+        """The forward graph and what it takes: with any batch size, though the step may have been built for one."""
+        if self._forward is None:  # a run without evaluation does without a second session
+            graph = BoundGraph(self._step.forward, "the forward graph", self.threads)
             outputs = {value.name: value.dtype for value in self.spec.forward_outputs}
             graph.check(_dtypes(self), outputs, outputs)
+            taken = [replace(value, shape=graph.shapes.get(value.name, value.shape)) for value in self.spec.inputs]
+            self._forward = graph, tuple(taken)
+        return self._forward
+
+    def _predict(self, inputs: Mapping[str, Array], states: Mapping[str, Array] | None) -> dict[str, Array]:
+        graph, _ = self._answering()
         for name in graph.inputs:
             if name in self._live:
                 graph.feed(name, self._live[name] if states is None else states[name])
