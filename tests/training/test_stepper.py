@@ -254,7 +254,7 @@ def test_graphs_that_are_not_as_described_are_refused() -> None:
 def test_running_needs_no_onnx_and_nothing_that_draws_or_reads_tables() -> None:
     """What a device imports is numpy and onnxruntime."""
     code = (
-        "import sys, edgewise.training.stepper\n"
+        "import sys, edgewise.training.trainer\n"
         "print([name for name in ('onnx', 'matplotlib', 'pyarrow', 'PIL', 'onnx_ad') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
