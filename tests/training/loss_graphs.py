@@ -48,7 +48,7 @@ def evaluate(
     w.infer()
     assert w.dtype(value) == kind
     assert w.shape(value) == ()
-    gradients = differentiate(w, value, [f"{name}_in" for name in outputs])
+    gradients = differentiate(w, value, [f"{name}_in" for name in outputs]).gradients
     w.infer()
     w.output("loss_value", value, kind, ())
     for name, gradient in gradients.items():
