@@ -1,5 +1,6 @@
 """Data sets to measure with: an ``.npz``, or a folder of class folders with images or wav files."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -12,7 +13,7 @@ from edgewise.errors import DataError, NotFoundError
 from edgewise.measure.media import read_media
 from edgewise.measure.npz import Array, load_npz
 
-__all__ = ["Dataset", "load_npz", "read_dataset", "with_labels"]
+__all__ = ["Dataset", "digest_of_files", "load_npz", "read_dataset", "rows_by_number", "with_labels"]
 
 _REMEDY = "Pass an .npz with arrays x (N, ...) and y (N,), or a folder of class folders with images or wav files."
 
@@ -44,9 +45,9 @@ class Dataset:
         if self.group is not None and self.group.ndim != 1:
             raise DataError(f"group has the shape {self.group.shape}; (N,) is needed", rule="dataset-lengths")
         for name, array in (("x", self.x), ("y", self.y)):
-            if array.dtype.kind == "f" and not _finite(array):
+            if array.dtype.kind == "f" and len(rows := _not_finite(array)):
                 raise DataError(
-                    f"{name} has values that are not finite (NaN or infinity)",
+                    f"{name} has values that are not finite (NaN or infinity) in {rows_by_number(rows)}",
                     remedy="Fill or leave out these samples: a metric over them would mean nothing.",
                     rule="dataset-finite",
                 )
@@ -71,7 +72,7 @@ def read_dataset(path: Path, limits: Limits = DEFAULT_LIMITS, *, labelled: bool 
     """
     if path.is_dir():
         media = read_media(path, limits)
-        return Dataset(media.x, media.y, None, media.labels, path.name, _digest_of_files(path, media.files))
+        return Dataset(media.x, media.y, None, media.labels, path.name, digest_of_files(path, media.files))
     if not path.exists():
         raise NotFoundError(f"there is no data set at {path}", path=str(path))
     if path.suffix.lower() != ".npz" or not path.is_file():
@@ -114,13 +115,26 @@ def with_labels(data: Dataset, labels: tuple[str, ...]) -> Dataset:
     return Dataset(data.x, order[data.y.astype(np.int64)], data.group, labels, data.name, data.digest)
 
 
-def _finite(array: Array) -> bool:
+def rows_by_number(rows: Array) -> str:
+    """The first ten of ``rows`` in words, and how many more there are: ``rows 3, 17 and 40``."""
+    shown = [str(row) for row in rows[:10]]
+    if len(rows) > len(shown):
+        return f"rows {', '.join(shown)} and {len(rows) - len(shown)} more"
+    return f"row {shown[0]}" if len(shown) == 1 else f"rows {', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _not_finite(array: Array) -> Array:
     # Row blocks, so that the mask of a large array never exists as a whole.
     step = max(1, (1 << 20) // max(1, array[:1].size))
-    return all(bool(np.isfinite(array[at : at + step]).all()) for at in range(0, len(array), step))
+    found = [
+        at + np.flatnonzero(~np.isfinite(block := array[at : at + step]).reshape(len(block), -1).all(axis=1))
+        for at in range(0, len(array), step)
+    ]
+    return np.concatenate(found)
 
 
-def _digest_of_files(folder: Path, files: tuple[Path, ...]) -> str:
+def digest_of_files(folder: Path, files: Iterable[Path]) -> str:
+    """One digest for all of ``files`` and their places in ``folder``."""
     # The digest of a listing: "<digest>  <path>" per file, sorted by path, as sha256sum would print it.
     listing = sha256()
     for path in sorted(files):
