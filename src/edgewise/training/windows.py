@@ -49,10 +49,14 @@ def cut_windows(
 def padded_clips(values: Array, offset: Array, size: int) -> Array:
     """Clips (N, size): each in the middle of zeros, or the middle of a longer one. Clip k is values[offset[k]:offset[k + 1]]."""
     need("clips", (size >= 1, f"size is at least 1, not {size}"))
-    lengths = np.diff(offset)
-    at = np.arange(size) - (size - lengths[:, None]) // 2
-    found = values[(offset[:-1, None] + at).clip(0, len(values) - 1)]
-    return np.where((at >= 0) & (at < lengths[:, None]), found, np.zeros((), values.dtype))
+    clips = np.zeros((len(offset) - 1, size), values.dtype)
+    for clip, start, end in zip(clips, offset[:-1].tolist(), offset[1:].tolist(), strict=True):
+        spare = size - (end - start)
+        if spare >= 0:
+            clip[spare // 2 : spare // 2 + end - start] = values[start:end]
+        else:
+            clip[:] = values[start + (-spare) // 2 :][:size]
+    return clips
 
 
 def _check(values: Array, offset: Array, label: Array, group: Array | None) -> None:
