@@ -232,10 +232,17 @@ def _bilinear(images: Array, rows: Array, columns: Array) -> Array:
     below, right = np.minimum(top + 1, height - 1), np.minimum(left + 1, width - 1)
     down = (rows - top).astype(np.float32)[..., None]
     across = (columns - left).astype(np.float32)[..., None]
-    which, values = np.arange(n)[:, None, None], as_float(images)
-    upper = values[which, top, left] * (1 - across) + values[which, top, right] * across
-    lower = values[which, below, left] * (1 - across) + values[which, below, right] * across
-    return like(upper * (1 - down) + lower * down, images.dtype)
+    # One flat index a corner: several times faster than three indices, and gathering bytes before they become floats helps too.
+    pixels = np.ascontiguousarray(images).reshape(n * height * width, -1)
+    above = (np.arange(n)[:, None, None] * height + top) * width
+    under = above + (below - top) * width
+
+    def mixed(row: Array) -> Array:
+        one, other = (as_float(pixels.take(row + column, axis=0)) for column in (left, right))
+        return one + (other - one) * across
+
+    upper = mixed(above)
+    return like(upper + (mixed(under) - upper) * down, images.dtype)
 
 
 def _channels_last(x: Array) -> Array:
