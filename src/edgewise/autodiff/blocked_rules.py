@@ -1,6 +1,6 @@
 """Gradients in the blocked layout (see ``blocked``), and how values and weights get there and back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import prod
 
 import numpy as np
@@ -267,28 +267,40 @@ def _weight_gradient(c: Call, dy: str, g: Geometry, blocks: Blocks) -> str:
     alone = channels == b and filters == b
     x = c.op("Reshape", c.x(0), c.w.ints(n, channels // b, *g.source, b))
     last_x = c.op("Reshape", x, c.w.ints(n, *g.source, b)) if alone else _channels_last(c, x, (n, *g.source, channels))
-    if not g.pointwise:
-        pads = [0, *g.before, 0, 0, *g.after, 0]
-        if any(pads):
-            last_x = c.op("Pad", last_x, c.w.ints(*pads), c.w.constant(0.0))
-        padded = [m + p + q for m, p, q in zip(g.source, g.before, g.after, strict=True)]
-        last_x = c.op("Reshape", last_x, c.w.ints(n, prod(padded), channels))
-        last_x = c.op("Gather", last_x, c.w.constant(_positions(g, padded), "int64"), axis=1)
     errors = c.op("Reshape", dy, c.w.ints(n, filters // b, *g.target, b))
-    shape = (filters // b, channels // b, taps, b, b)
     if alone:
-        left = c.op("Reshape", errors, c.w.ints(n, length, b))
-        right = c.op("Reshape", last_x, c.w.ints(n, length, taps * b))
-        each = c.op("MatMul", c.op("Transpose", left, perm=[0, 2, 1]), right)  # (N, Bo, taps*Bi)
-        total = c.op("Reshape", c.op("ReduceSum", each, c.w.ints(0), keepdims=0), c.w.ints(b, taps, b))
-        turned = c.op("Transpose", total, perm=[1, 2, 0])
+        left = c.op("Transpose", c.op("Reshape", errors, c.w.ints(n, length, b)), perm=[0, 2, 1])
     else:
-        left = c.op("Reshape", last_x, c.w.ints(n * length, taps * channels))
-        right = c.op("Reshape", _channels_last(c, errors, (n, *g.target, filters)), c.w.ints(n * length, filters))
-        total = c.op("Gemm", left, right, transA=1)  # (taps*C', O')
-        parts = c.op("Reshape", total, c.w.ints(taps, channels // b, b, filters // b, b))
-        turned = c.op("Transpose", parts, perm=[3, 1, 0, 2, 4])
+        left = c.op("Reshape", _channels_last(c, errors, (n, *g.target, filters)), c.w.ints(n * length, filters))
+    products = []
+    for part, width in _gathered(c, last_x, n, channels, g):
+        if alone:
+            each = c.op("MatMul", left, c.op("Reshape", part, c.w.ints(n, length, width * b)))  # (N, Bo, taps*Bi)
+            total = c.op("Reshape", c.op("ReduceSum", each, c.w.ints(0), keepdims=0), c.w.ints(b, width, b))
+            products.append(c.op("Transpose", total, perm=[1, 2, 0]))
+        else:
+            total = c.op("Gemm", c.op("Reshape", part, c.w.ints(n * length, width * channels)), left, transA=1)
+            products.append(c.op("Reshape", total, c.w.ints(width, channels // b, b, filters // b, b)))
+    whole = products[0] if len(products) == 1 else c.op("Concat", *products, axis=0)
+    turned = whole if alone else c.op("Transpose", whole, perm=[3, 1, 0, 2, 4])
+    shape = (filters // b, channels // b, taps, b, b)
     return c.op("Reshape", c.op("Reshape", turned, c.w.ints(*shape)), c.w.ints(*c.static(c.x(1))))
+
+
+def _gathered(c: Call, x: str, n: int, channels: int, g: Geometry) -> Iterator[tuple[str, int]]:
+    """Patches of a channels-last x (N, positions, taps, C), and how many taps: all at once, or row by row of the kernel."""
+    if g.pointwise:
+        yield x, 1
+        return
+    pads = [0, *g.before, 0, 0, *g.after, 0]
+    if any(pads):
+        x = c.op("Pad", x, c.w.ints(*pads), c.w.constant(0.0))
+    padded = [m + p + q for m, p, q in zip(g.source, g.before, g.after, strict=True)]
+    flat = c.op("Reshape", x, c.w.ints(n, prod(padded), channels))
+    places = _positions(g, padded)  # (OH*OW, kh, kw)
+    rows = [places[:, at : at + 1] for at in range(g.kernel[0])] if c.tape.frugal else [places]
+    for row in rows:
+        yield c.op("Gather", flat, c.w.constant(row.reshape(-1), "int64"), axis=1), row.shape[1] * row.shape[2]
 
 
 def _channels_last(c: Call, name: str, shape: tuple[int, ...]) -> str:
@@ -296,12 +308,12 @@ def _channels_last(c: Call, name: str, shape: tuple[int, ...]) -> str:
     return c.op("Reshape", c.op("Transpose", name, perm=[0, 2, 3, 1, 4]), c.w.ints(*shape))
 
 
-def _positions(g: Geometry, padded: list[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _positions(g: Geometry, padded: list[int]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     """For each output position and tap, where in the padded image it reads."""
     rows = np.arange(g.target[0])[:, None] * g.stride[0] + np.arange(g.kernel[0])[None] * g.dilation[0]  # (OH, kh)
     columns = np.arange(g.target[1])[:, None] * g.stride[1] + np.arange(g.kernel[1])[None] * g.dilation[1]  # (OW, kw)
     places = rows[:, None, :, None] * padded[1] + columns[None, :, None, :]  # (OH, OW, kh, kw)
-    return places.reshape(-1).astype(np.int64)
+    return places.reshape(-1, *g.kernel).astype(np.int64)
 
 
 def _small_weight(c: Call, dy: str, g: Geometry, blocks: Blocks) -> str:

@@ -17,10 +17,12 @@ class Tape:
     wanted: values whose gradient is needed. saved: first output of a node -> what its lowering kept for the rule.
     partial: gradients that still have to be broadcast to the shape of their value (a mean's, a sum's): most rules get them
     expanded, those that broadcast by themselves get them as they are. block: channels of a block, where the layout is blocked.
+    frugal: memory counts more than time.
     """
 
-    def __init__(self, block: int = 0) -> None:
+    def __init__(self, block: int = 0, *, frugal: bool = False) -> None:
         self.block = block
+        self.frugal = frugal
         self.wanted: set[str] = set()
         self.saved: dict[str, dict[str, str]] = {}
         self.partial: set[str] = set()
@@ -36,6 +38,8 @@ class Call:
         self.node = node
         self.w = writer
         self.tape = tape
+        #: "first" or "others" where a rule is asked for the gradient of its first input, or of all but that.
+        self.only: str | None = None
         self._attributes: dict[str, Any] = {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
     def x(self, at: int) -> str:
@@ -48,7 +52,7 @@ class Call:
 
     def wants(self, at: int) -> bool:
         """True where the gradient of input ``at`` is needed."""
-        return self.x(at) in self.tape.wanted
+        return self.x(at) in self.tape.wanted and (self.only is None or (at == 0) == (self.only == "first"))
 
     def attr(self, name: str, default: Any = None) -> Any:
         """An attribute, decoded; ``default`` where it is not set."""

@@ -4,6 +4,7 @@ The gradient in x is a transposed convolution. The gradient in the weight is a p
 that each weight saw (im2col: one slice per kernel position); for a 1x1 kernel the patches are x itself.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -13,7 +14,7 @@ from edgewise.autodiff.call import Call, Gradients
 
 __all__ = ["Geometry", "conv", "conv_transpose", "geometry", "patches"]
 
-_FAR = 2**62
+_FEW = 8  # input channels below which one long product is faster than one per kernel position
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,8 @@ def _weight_gradient(c: Call, source: str, errors: str, g: Geometry) -> str:
     channels, filters = c.size(source, 1), c.size(errors, 1)
     length, taps = prod(g.target), prod(g.kernel)
     inner, outer = channels // g.groups, filters // g.groups
+    if taps > 1 and ((g.groups == 1 and channels >= _FEW) or inner == outer == 1):
+        return _by_tap(c, source, errors, g)
     columns = patches(c, source, channels, g)  # (N, C, taps, length)
     if g.groups == 1:
         left = c.op("Reshape", errors, c.w.ints(0, filters, length))
@@ -138,21 +141,44 @@ def _weight_gradient(c: Call, source: str, errors: str, g: Geometry) -> str:
     return c.op("Reshape", total, c.w.ints(filters, inner, *g.kernel))
 
 
-def patches(c: Call, source: str, channels: int, g: Geometry) -> str:
-    """What each output position reads of ``source``: (N, channels, taps, length)."""
-    rank, length = len(g.kernel), prod(g.target)
-    if g.pointwise:
-        return c.op("Reshape", source, c.w.ints(0, channels, 1, length))
+def _by_tap(c: Call, source: str, errors: str, g: Geometry) -> str:
+    """One product per kernel position, instead of one with all patches side by side: a ninth of the memory for 3x3."""
+    channels, filters = c.size(source, 1), c.size(errors, 1)
+    length, rank = prod(g.target), len(g.kernel)
+    depthwise = g.groups > 1
+    left = errors if depthwise else c.op("Reshape", errors, c.w.ints(0, filters, length))
+    taps = []
+    for part in _slices(c, source, g):
+        if depthwise:
+            total = reduce_sum(c.w, c.op("Mul", left, part), [0, *range(2, 2 + rank)], 2 + rank, keepdims=False)
+            taps.append(c.op("Reshape", total, c.w.ints(1, filters)))
+        else:
+            right = c.op("Reshape", part, c.w.ints(0, channels, length))
+            each = c.op("MatMul", left, c.op("Transpose", right, perm=[0, 2, 1]))
+            taps.append(c.op("ReduceSum", each, c.w.ints(0), keepdims=1))
+    stacked = c.op("Concat", *taps, axis=0)  # (taps, O, C) or (taps, C)
+    turned = c.op("Transpose", stacked, perm=[1, 0] if depthwise else [1, 2, 0])
+    return c.op("Reshape", turned, c.w.ints(filters, 1 if depthwise else channels, *g.kernel))
+
+
+def _slices(c: Call, source: str, g: Geometry) -> Iterator[str]:
+    """For each kernel position, what the outputs read through it: (N, C, *target)."""
+    rank = len(g.kernel)
     padded = source
     if any(g.before) or any(g.after):
         pads = [0, 0, *g.before, 0, 0, *g.after]
         padded = c.op("Pad", source, c.w.ints(*pads), c.number(0, source))
-    axes = c.w.ints(*range(2, 2 + rank))
-    strides = c.w.ints(*g.stride)
-    columns = []
+    axes, strides = c.w.ints(*range(2, 2 + rank)), c.w.ints(*g.stride)
     for offset in product(*(range(k) for k in g.kernel)):
         first = [o * d for o, d in zip(offset, g.dilation, strict=True)]
         last = [f + (n - 1) * s + 1 for f, n, s in zip(first, g.target, g.stride, strict=True)]
-        part = c.op("Slice", padded, c.w.ints(*first), c.w.ints(*last), axes, strides)
-        columns.append(c.op("Reshape", part, c.w.ints(0, channels, 1, length)))
+        yield c.op("Slice", padded, c.w.ints(*first), c.w.ints(*last), axes, strides)
+
+
+def patches(c: Call, source: str, channels: int, g: Geometry) -> str:
+    """What each output position reads of ``source``: (N, channels, taps, length)."""
+    length = prod(g.target)
+    if g.pointwise:
+        return c.op("Reshape", source, c.w.ints(0, channels, 1, length))
+    columns = [c.op("Reshape", part, c.w.ints(0, channels, 1, length)) for part in _slices(c, source, g)]
     return columns[0] if len(columns) == 1 else c.op("Concat", *columns, axis=2)

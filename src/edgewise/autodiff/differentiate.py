@@ -6,38 +6,52 @@ by the time its own node is reached, so it is summed once and passed on. The for
 its values, so nothing is computed twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from onnx import NodeProto
 
 from edgewise.autodiff.broadcast import expand_like
 from edgewise.autodiff.call import Call, Tape
 from edgewise.autodiff.fallback import general_rule, reads
-from edgewise.autodiff.rules import BROADCASTS, CONSTANT, LOWERED, MANY, PASSES, RULES, key
+from edgewise.autodiff.rules import BROADCASTS, CONSTANT, LOWERED, MANY, PASSES, PRODUCTS, RULES, key
+from edgewise.autodiff.waiting import after
 from edgewise.errors import UnsupportedError
 from edgewise.graph.writer import Writer
 
-__all__ = ["STOP_GRADIENT", "differentiate", "stops"]
+__all__ = ["STOP_GRADIENT", "Derivative", "differentiate", "stops"]
 
 #: An Identity whose name ends so passes nothing back (jax.lax.stop_gradient, torch's detach).
 STOP_GRADIENT = "/stop_gradient"
 _FLOATS = {"float16", "bfloat16", "float32", "float64"}
 
 
-def differentiate(w: Writer, loss: str, parameters: Sequence[str], *, block: int = 0) -> dict[str, str]:
-    """Write the gradients of ``loss``, a scalar of the model in ``w``, in ``parameters``: name -> name of its gradient.
+@dataclass(frozen=True, slots=True)
+class Derivative:
+    """What the walk wrote. gradients: parameter -> name of its gradient. forward: first outputs of the forward nodes."""
+
+    gradients: Mapping[str, str]
+    forward: frozenset[str]
+
+
+def differentiate(
+    w: Writer, loss: str, parameters: Sequence[str], *, block: int = 0, frugal: bool = False
+) -> Derivative:
+    """Write the gradients of ``loss``, a scalar of the model in ``w``, in ``parameters``.
 
     A parameter that the loss does not depend on has no entry. ``w.infer()`` must have been called after the forward graph
-    was written. block: channels of a block, after ``to_blocked``. Raises UnsupportedError that names every operator without
+    was written. block: channels of a block, after ``to_blocked``. frugal: order the work so that little
+    memory is in use at once, for some more time. Raises UnsupportedError that names every operator without
     a gradient on the way, its node and the reason.
     """
     nodes = list(w.graph.node)
-    tape = Tape(block)
+    tape = Tape(block, frugal=frugal)
     tape.wanted = _dependent(w, nodes, parameters)
     owed: dict[str, list[str]] = {}
     if loss in tape.wanted:
         owed[loss] = [w.constant(1.0, w.dtype(loss) or "float32")]
     lowered = _lower(w, nodes, tape)
+    forward = frozenset(node.output[0] for node in w.graph.node)
     faults: list[dict[str, str]] = []
     for node in reversed(lowered):
         calls = [_total(w, tape, owed.pop(name, []), name) if name else "" for name in node.output]
@@ -45,9 +59,8 @@ def differentiate(w: Writer, loss: str, parameters: Sequence[str], *, block: int
             _step(w, tape, node, calls, owed, faults)
     if faults:
         raise _refusal(faults)
-    return {
-        name: _full(w, tape, total, name) for name in parameters if (total := _total(w, tape, owed.get(name, []), name))
-    }
+    totals = {name: _total(w, tape, owed.get(name, []), name) for name in parameters}
+    return Derivative({name: _full(w, tape, total, name) for name, total in totals.items() if total}, forward)
 
 
 def stops(node: NodeProto) -> bool:
@@ -121,7 +134,7 @@ def _apply(call: Call, name: str, errors: list[str], faults: list[dict[str, str]
         if name in MANY:
             return _by_name(call, MANY[name](call, errors))
         if name in RULES:
-            return _by_name(call, RULES[name](call, errors[0])) if errors[0] else {}
+            return _ruled(call, name, errors[0]) if errors[0] else {}
     except LookupError as error:
         reason = str(error)
     try:
@@ -130,6 +143,21 @@ def _apply(call: Call, name: str, errors: list[str], faults: list[dict[str, str]
         reason = "; ".join(part for part in (reason.strip("'\""), str(error).strip("'\"")) if part)
     faults.append({"operator": name, "node": call.node.name or call.y(), "reason": reason})
     return {}
+
+
+def _ruled(call: Call, name: str, error: str) -> dict[str, str]:
+    waits = call.tape.frugal and name in PRODUCTS and call.wants(0) and (call.wants(1) or call.wants(2))
+    if not waits:
+        return _by_name(call, RULES[name](call, error))
+    # A runtime may follow the errors to the bottom first, and keep all of them for the weights. So the weight's gradient
+    # is made first: the error that is passed on waits for it.
+    call.only = "others"
+    found = _by_name(call, RULES[name](call, error))
+    call.only = "first"
+    waiting = call.w.declare(
+        after(call.w, error, next(iter(found.values()))), call.w.dtype(call.y()), call.w.shape(call.y())
+    )
+    return found | _by_name(call, RULES[name](call, waiting))
 
 
 def _by_name(call: Call, found: object) -> dict[str, str]:

@@ -16,7 +16,7 @@ from edgewise.autodiff import (
 from edgewise.autodiff.blocked_rules import BLOCKED
 from edgewise.autodiff.call import Call, Gradients
 
-__all__ = ["BROADCASTS", "CONSTANT", "LOWERED", "MANY", "PASSES", "RULES", "key"]
+__all__ = ["BROADCASTS", "CONSTANT", "LOWERED", "MANY", "PASSES", "PRODUCTS", "RULES", "key"]
 
 Rule = Callable[[Call, str], Gradients]
 ManyRule = Callable[[Call, list[str]], Gradients]
@@ -68,6 +68,9 @@ BROADCASTS = {
 }  # fmt: skip
 #: Operators that hand a partial error on as it is, as long as all shapes are equal.
 PASSES = {"Neg", "Identity", "Add", "Sub", "Sum"}
+
+#: Operators with a large intermediate result for the weight's gradient.
+PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "com.microsoft.nchwc.Conv"}
 
 #: Operators through which nothing flows back: their result is an integer, a truth value, or flat almost everywhere.
 CONSTANT = {

@@ -33,6 +33,7 @@ class Writer:
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._written: dict[object, tuple[str, ...]] = {}
         self._types: dict[str, tuple[str, Dims | None]] = {}
+        self._reshaped: dict[str, str] = {}  # result of a Reshape written here -> what was reshaped
         self._arrays: dict[str, TensorProto] = {tensor.name: tensor for tensor in self.graph.initializer}
         self.infer()
 
@@ -109,6 +110,11 @@ class Writer:
 
     def split(self, operator: str, count: int, *inputs: str, domain: str = "", **attributes: object) -> tuple[str, ...]:
         """Add a node with ``count`` outputs, and return their names."""
+        if operator == "Reshape" and not attributes:
+            source = self._before_reshape(*inputs)
+            if source is not None and inputs[1] in self._arrays and self.shape(source) == self._target(inputs[1]):
+                return (source,)
+            inputs = (source or inputs[0], inputs[1])
         key = _key(operator, domain, count, inputs, attributes)
         if key is not None and key in self._written:
             return self._written[key]
@@ -119,7 +125,20 @@ class Writer:
             self.require_domain(domain)
         if key is not None:
             self._written[key] = outputs
+        if operator == "Reshape":
+            self._reshaped[outputs[0]] = inputs[0]
         return outputs
+
+    def _before_reshape(self, name: str, target: str) -> str | None:
+        """What was reshaped to ``name``, where reshaping that to ``target`` gives the same: one node in place of two."""
+        source = self._reshaped.get(name)
+        dims = self._target(target)
+        # A 0 in the target copies a dimension of the input: of which input, then makes a difference.
+        return source if source is not None and dims is not None and 0 not in dims else None
+
+    def _target(self, name: str) -> Dims | None:
+        array = self.array(name)
+        return None if array is None else tuple(int(dim) for dim in array.reshape(-1))
 
     def append_named(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: object) -> None:
         """Add a node whose outputs have names already: where it takes the place of another one."""
@@ -181,7 +200,7 @@ _RANDOM = {
 def _names(graph: onnx.GraphProto) -> set[str]:
     names = {value.name for value in (*graph.input, *graph.output)} | {tensor.name for tensor in graph.initializer}
     for node in graph.node:
-        names.update(node.input, node.output)
+        names.update((node.name, *node.input, *node.output))
     return names
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, ValueInfoProto, helper, numpy_helper
 
 from edgewise.autodiff.blocked import to_blocked
 from edgewise.autodiff.differentiate import differentiate
@@ -25,6 +25,7 @@ from edgewise.training.step_file import (
     TrainingStep,
     ValueSpec,
 )
+from edgewise.training.step_update import Ending, tidied, write_update
 
 __all__ = ["OPSET", "build_step"]
 
@@ -43,33 +44,67 @@ def build_step(
     buffers: Mapping[str, str] | None = None,
     inference: ModelProto | None = None,
     accumulates: int = 1,
+    clip_each: bool = False,
     batch: int | None = None,
     block: int = 0,
+    segments: int = 1,
     outputs: bool = True,
 ) -> TrainingStep:
     """The step that trains ``parameters`` (initializers of ``model``) to lower ``loss``.
 
     model: an inference graph, training-mode pieces written in. buffers: initializer -> the value in the graph that replaces
     it after the step (running averages). inference: the graph to predict with; ``model`` itself where none is given.
-    accumulates: batches per update. batch: fixes the batch size; the blocked layout (block > 0, channels of a block on this
-    processor) needs it. outputs: whether the step gives the model's own outputs too.
-    Raises InputError for parameters that are no initializers, UnsupportedError naming the nodes that have no gradient.
+    accumulates: batches per update. clip_each: clip the gradient of every batch to ``max_norm`` before it is added to the sum,
+    not the mean; with batches of one sample, these are the per-example gradients of DP-SGD (Abadi et al. 2016).
+    batch: fixes the batch size; the blocked layout (block > 0, channels of a block on this processor) needs it.
+    segments: above 1, only values between so many parts of the forward pass are kept, the rest is computed again for the
+    backward pass: less memory, more time. outputs: whether the step gives the model's own outputs too.
+    Raises InputError for parameters that are no initializers or that the loss does not depend on, UnsupportedError naming
+    every node that has no gradient.
     """
-    raised = at_opset(model, max(OPSET, opsets(model).get("", OPSET)))
-    raised.ir_version = max(raised.ir_version, _IR)
-    w = Writer(_fixed(raised, batch) if batch else raised)
-    stored = _take_out(w, parameters, dict(buffers or {}))
-    given = [value.name for value in w.graph.input]
-    own = [(value.name, *_typed(value)) for value in w.graph.output]
-    del w.graph.output[:]
-    w.infer()
-    first = _count(w)
-    total = loss.write(w, {name: name for name, _, _ in own})
-    targets = [_spec(value) for value in w.graph.input[first:]]
+    w, stored, own = _opened(model, batch, parameters, buffers or {})
+    ready = len(w.graph.input)
+    answers = {value.name: value.name for value in own}
+    declared = {target.name: target for target in loss.targets(w, answers)}
+    total = loss.write(w, answers)
+    given = [declared.get(value.name, _spec(value)) for value in w.graph.input if value.name not in stored]
+    asked = {value.name for value in w.graph.input[ready:]}
     w.infer()
     if block:
         to_blocked(w, block)
-    gradients = differentiate(w, total, list(parameters), block=block)
+    derivative = differentiate(w, total, list(parameters), block=block, frugal=segments > 1)
+    _require_all(parameters, derivative.gradients)
+    rest = Ending(buffers or {}, own if outputs else [], accumulates, clip_each=clip_each)
+    made = write_update(w, total, derivative, optimizer, rest)
+    states = [*_states(stored, buffers or {}), *(_slot(slot) for slot in made.slots)]
+    numbers = tuple(ScalarSpec(value.name, value.dtype, 0.0) for value in given if not value.shape)
+    spec = StepSpec(
+        inputs=tuple(value for value in given if value.shape and value.name not in asked),
+        targets=tuple(value for value in given if value.name in asked),
+        scalars=(*_scalars(optimizer), *numbers), states=tuple(states), loss=made.loss, grad_norm=made.norm,
+        outputs=tuple(own) if outputs else (), forward_outputs=tuple(own), accumulates=accumulates,
+    )  # fmt: skip
+    forward = _forward(inference or model, [state.input for state in states if state.role != OPTIMIZER])
+    initial = {state.input: _first(state, stored) for state in states}
+    step, accumulate = (graph and tidied(graph, w, derivative, segments) for graph in (made.step, made.accumulate))
+    return TrainingStep(spec, step or b"", forward, accumulate, initial)
+
+
+def _opened(
+    model: ModelProto, batch: int | None, parameters: Sequence[str], buffers: Mapping[str, str]
+) -> tuple[Writer, dict[str, Array], list[ValueSpec]]:
+    """The model ready to be extended, the values that the step changes, and its outputs, which are none of the graph's now."""
+    raised = at_opset(model, max(OPSET, opsets(model).get("", OPSET)))
+    raised.ir_version = max(raised.ir_version, _IR)
+    w = Writer(_fixed(raised, batch) if batch else raised)
+    stored = _take_out(w, parameters, buffers)
+    own = [_spec(value) for value in w.graph.output]
+    del w.graph.output[:]
+    w.infer()
+    return w, stored, own
+
+
+def _require_all(parameters: Sequence[str], gradients: Mapping[str, str]) -> None:
     missing = [name for name in parameters if name not in gradients]
     if missing:
         raise InputError(
@@ -77,29 +112,14 @@ def build_step(
             remedy="Leave these parameters out.",
             parameters=missing,
         )
-    spec = {
-        "inputs": tuple(_spec(value) for value in w.graph.input[: len(given)] if value.name not in stored),
-        "targets": tuple(targets), "accumulates": accumulates,
-        "forward_outputs": tuple(ValueSpec(name, dtype, shape) for name, dtype, shape in own),
-        "outputs": tuple(ValueSpec(name, dtype, shape) for name, dtype, shape in own) if outputs else (),
-    }  # fmt: skip
-    graphs, slots, norm, loss_name = _finish(
-        w, total, gradients, optimizer, buffers or {}, own if outputs else [], accumulates
-    )
-    states = [*_states(stored, gradients, buffers or {}), *(_slot(slot) for slot in slots)]
-    scalars = (
+
+
+def _scalars(optimizer: Optimizer) -> tuple[ScalarSpec, ...]:
+    return (
         ScalarSpec("learning_rate", "float32", optimizer.rate),
         ScalarSpec("weight_decay", "float32", optimizer.decay),
         ScalarSpec("max_norm", "float32", _NO_CLIPPING),
     )
-    complete = StepSpec(states=tuple(states), loss=loss_name, grad_norm=norm, scalars=scalars, **spec)  # type: ignore[arg-type]
-    initial = {state.input: _first(state, stored) for state in states}
-    forward = _forward(inference or model, [state.input for state in states if state.role != OPTIMIZER])
-    return TrainingStep(complete, graphs[0], forward, graphs[1], initial)
-
-
-def _count(w: Writer) -> int:
-    return len(w.graph.input)
 
 
 def _fixed(model: ModelProto, batch: int) -> ModelProto:
@@ -141,74 +161,9 @@ def _take_out(w: Writer, parameters: Sequence[str], buffers: Mapping[str, str]) 
     return taken
 
 
-def _finish(
-    w: Writer, loss: str, gradients: dict[str, str], optimizer: Optimizer, buffers: Mapping[str, str],
-    own: list[tuple[str, str, tuple[int | str, ...]]], accumulates: int,
-) -> tuple[tuple[bytes, bytes | None], list[Slot], str, str]:  # fmt: skip
-    extra: list[Slot] = []
-    accumulate = None
-    loss_name = w.output("loss", loss, w.dtype(loss) or "float32", ())
-    for name, dtype, shape in own:
-        w.graph.output.append(helper.make_tensor_value_info(name, _ELEMENTS[dtype], list(shape)))
-    for name, value in buffers.items():
-        w.output(f"next/{name}", value, w.dtype(name), w.shape(name))
-    if accumulates > 1:
-        gradients, extra, accumulate = _accumulated(w, gradients, accumulates)
-    norm = _norm(w, gradients)
-    norm_name = w.output("grad_norm", norm, "float32", ())
-    # The update waits for this number, and it for every gradient: no parameter changes while something still reads it.
-    rate, decay, most = (w.input(name, "float32", ()) for name in ("learning_rate", "weight_decay", "max_norm"))
-    room = w.node("Div", most, w.node("Add", norm, w.constant(1e-6)))
-    scale = w.node("Min", room, w.constant(1.0))
-    update = optimizer.write(w, gradients, scale, rate, decay)
-    for name, value in update.parameters.items():
-        w.output(f"next/{name}", value, w.dtype(name), w.shape(name))
-    graphs = (pruned(w.model).SerializeToString(), accumulate)
-    return graphs, [*extra, *update.slots], norm_name, loss_name
-
-
-def _accumulated(w: Writer, gradients: dict[str, str], count: int) -> tuple[dict[str, str], list[Slot], bytes]:
-    """Add to the sums of the batches before; the graph that only does that; the mean, for the update."""
-    slots: list[Slot] = []
-    sums: dict[str, str] = {}
-    for name, gradient in gradients.items():
-        old = w.input(f"gradient_sum/{name}", w.dtype(name), w.shape(name) or ())
-        sums[name] = w.node("Add", old, gradient)
-        slots.append(Slot(old, f"next/{old}", w.dtype(name), tuple(w.shape(name) or ())))  # type: ignore[arg-type]
-    only = Writer(w.model)
-    norm = _norm(only, gradients)
-    only.output("grad_norm", norm, "float32", ())
-    for slot, name in zip(slots, gradients, strict=True):
-        only.output(slot.output, sums[name], slot.dtype, slot.shape)
-    means = {name: w.node("Mul", total, w.constant(1 / count, w.dtype(name))) for name, total in sums.items()}
-    for slot, name in zip(slots, gradients, strict=True):
-        w.output(
-            slot.output,
-            w.node("Expand", w.constant(0.0, w.dtype(name)), w.node("Shape", sums[name])),
-            slot.dtype,
-            slot.shape,
-        )
-    return means, slots, pruned(only.model, keep_inputs=False).SerializeToString()
-
-
-def _norm(w: Writer, gradients: Mapping[str, str]) -> str:
-    parts = []
-    for gradient in gradients.values():
-        flat = w.node("Reshape", gradient, w.ints(-1))
-        square = w.node("ReduceSum", w.node("Mul", flat, flat), w.ints(0), keepdims=1)
-        parts.append(square)
-    total = parts[0] if len(parts) == 1 else w.node("Concat", *parts, axis=0)
-    root = w.node("Sqrt", w.node("ReduceSum", total, keepdims=0))
-    return w.node("Cast", root, to=TensorProto.FLOAT)
-
-
-def _states(
-    stored: Mapping[str, Array], gradients: Mapping[str, str], buffers: Mapping[str, str]
-) -> Iterable[StateSpec]:
+def _states(stored: Mapping[str, Array], buffers: Mapping[str, str]) -> Iterable[StateSpec]:
     for name, array in stored.items():
         role = BUFFER if name in buffers else PARAMETER
-        if role == PARAMETER and name not in gradients:
-            continue
         yield StateSpec(name, f"next/{name}", str(array.dtype), array.shape, role, name)
 
 
@@ -230,9 +185,6 @@ def _forward(model: ModelProto, states: Sequence[str]) -> bytes:
         raise InputError(f"the graph to predict with has no initializer {', '.join(lost[:5])}")
     _take_out(w, states, {})
     return pruned(w.model).SerializeToString()
-
-
-_ELEMENTS = {name: element for element, name in DTYPES.items()}
 
 
 def _typed(value: ValueInfoProto) -> tuple[str, tuple[int | str, ...]]:
