@@ -4,18 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 
-.PHONY: demo test test-long bench lint format docs servers clean
+.PHONY: demo test test-long bench lint format docs servers web clean
 
 demo: $(VENV)/.runs
 	$(BIN)/edgewise demo
 
 # Lint, types and layers first (seconds), then the tests, then once more what must work without any extra.
-test: $(VENV)/.ready .venv-bare/.ready servers
+test: $(VENV)/.ready .venv-bare/.ready servers web
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -m "not long"
 	EDGEWISE_BARE=1 .venv-bare/bin/python -m pytest -m bare -q $$(grep -rl --include='test_*.py' 'mark\.bare' tests)
 
-test-long: $(VENV)/.ready servers
+test-long: $(VENV)/.ready servers web
 	$(BIN)/python -m pytest -m long
 
 bench: $(VENV)/.ready
@@ -40,6 +40,10 @@ docs: $(VENV)/.ready
 servers:
 	@bash scripts/install_servers.sh
 
+# The runtime that browsers load, for the tests that train with it; where it cannot be installed they skip (and fail in CI).
+web:
+	@bash scripts/install_web.sh
+
 # What the demo needs: a quarter of what the tests need. An environment that is ready for the tests serves as well.
 $(VENV)/.runs: pyproject.toml
 	@test -e $(VENV)/.ready || bash scripts/make_venv.sh $(PYTHON) $(VENV) '.[pack,image]'
@@ -54,4 +58,4 @@ $(VENV)/.ready: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-bare .cache out dist
+	rm -rf $(VENV) .venv-bare .cache out dist tests/web/node_modules

@@ -241,7 +241,7 @@ def test_the_seed_reaches_the_graph() -> None:
 def test_graphs_that_are_not_as_described_are_refused() -> None:
     with pytest.raises(ModelError, match="cannot open the training step"):
         stepper(replace(STEP, step=b"not a model"))
-    with pytest.raises(ModelError, match=r"output next/param/w1: is missing"):
+    with pytest.raises(ModelError, match=r"output next/param/b1: is missing"):
         stepper(replace(STEP, step=STEP.forward))
     scalars = tuple(s for s in STEP.spec.scalars if s.name != "momentum")
     with pytest.raises(ModelError, match="input momentum: nothing is known of it"):

@@ -5,6 +5,7 @@ the first aligned element adds in another order when the same numbers lie elsewh
 last bits.
 """
 
+import ctypes
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -27,16 +28,20 @@ _LINE = 64  # bytes: a cache line, and the widest vector register
 # Weights outside of the graph come from nowhere: without this onnxruntime would look in the current folder.
 _NOWHERE = str(Path(__file__) / "nowhere")
 _CPU = "CPUExecutionProvider"
+_M_MMAP_THRESHOLD = -3  # glibc malloc.h
 _TYPES = {"float": "float32", "double": "float64"}  # what onnxruntime calls otherwise than NumPy
 
 
 class BoundGraph:
     """An opened graph. ``feed`` and ``give`` bind buffers that are kept until others take their place; ``run`` runs."""
 
-    def __init__(self, model: bytes, what: str, threads: int = 0) -> None:
-        """threads: 0 for as many as there are cores. Raises ModelError, naming ``what``, where onnxruntime cannot open it."""
+    def __init__(self, model: bytes, what: str, threads: int = 0, *, frugal: bool = False) -> None:
+        """threads: 0 for as many as there are cores. frugal: give memory back after each tensor.
+
+        Raises ModelError, naming ``what``, where onnxruntime cannot open it.
+        """
         self.what = what
-        self._session = _open(model, what, threads)
+        self._session = _open(model, what, threads, frugal=frugal)
         self.inputs = {item.name: _dtype(item.type) for item in self._session.get_inputs()}
         self.shapes = {item.name: _shape(item.shape) for item in self._session.get_inputs()}
         self.outputs = {item.name: _dtype(item.type) for item in self._session.get_outputs()}
@@ -97,7 +102,7 @@ class BoundGraph:
         for name, dtype in self.inputs.items():
             if name in taken and taken[name] != dtype:
                 problems.append(f"input {name}: {dtype} in the graph, {taken[name]} in the description")
-        problems += [f"output {name}: is missing" for name in needed if name not in self.outputs]
+        problems += [f"output {name}: is missing" for name in sorted(needed) if name not in self.outputs]
         for name, dtype in self.outputs.items():
             if name in given and given[name] != dtype:
                 problems.append(f"output {name}: {dtype} in the graph, {given[name]} in the description")
@@ -127,8 +132,13 @@ def _is_aligned(array: Array) -> bool:
     return array.flags.c_contiguous and array.ctypes.data % _LINE == 0
 
 
-def _open(model: bytes, what: str, threads: int) -> Any:
+def _open(model: bytes, what: str, threads: int, *, frugal: bool) -> Any:
     options = ort.SessionOptions()
+    # A pattern of one block for all tensors takes up to twice the memory of a step and saves no time here.
+    options.enable_mem_pattern = False
+    if frugal:
+        options.enable_cpu_mem_arena = False
+        _give_back_at_once()
     options.log_severity_level = 4  # what goes wrong is raised, with the reason
     options.intra_op_num_threads = threads
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
@@ -140,6 +150,15 @@ def _open(model: bytes, what: str, threads: int) -> Any:
         return ort.InferenceSession(model, options, providers=[_CPU], enable_fallback=0)
     except Exception as error:  # see run
         raise ModelError(f"onnxruntime cannot open {what}: {_first_line(error)}") from None
+
+
+def _give_back_at_once() -> None:
+    """Have glibc map every large block by itself, so that what a step frees is free: its heap keeps what lies between."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # not glibc: other allocators have their own ways
+        return
+    mallopt(_M_MMAP_THRESHOLD, 1 << 16)
 
 
 def _dtype(name: str) -> str:

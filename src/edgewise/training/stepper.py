@@ -44,13 +44,16 @@ class StepResult:
 class Stepper:
     """An opened training step. For one caller at a time."""
 
-    def __init__(self, step: TrainingStep, threads: int | None = None) -> None:
+    def __init__(self, step: TrainingStep, threads: int | None = None, *, frugal: bool = False) -> None:
         """threads: for one operator; None for as many as the machine has cores. The bits of a run hold for one number.
+
+        frugal: memory is given back as soon as it is free, for this whole process: less of it, more time.
 
         Raises ModelError where a graph cannot be opened or is not what the description says.
         """
         self.spec = step.spec
         self.threads = threads or 0
+        self.frugal = frugal
         #: Batches whose gradients wait for the next update, 0..accumulates-1.
         self.accumulated = 0
         self._step = step
@@ -149,7 +152,7 @@ class Stepper:
     def _answering(self) -> tuple[BoundGraph, tuple[ValueSpec, ...]]:
         """The forward graph and what it takes: with any batch size, though the step may have been built for one."""
         if self._forward is None:  # a run without evaluation does without a second session
-            graph = BoundGraph(self._step.forward, "the forward graph", self.threads)
+            graph = BoundGraph(self._step.forward, "the forward graph", self.threads, frugal=self.frugal)
             outputs = {value.name: value.dtype for value in self.spec.forward_outputs}
             graph.check(_dtypes(self), outputs, outputs)
             taken = [replace(value, shape=graph.shapes.get(value.name, value.shape)) for value in self.spec.inputs]
@@ -173,7 +176,7 @@ class _Updating:
 
     def __init__(self, stepper: Stepper, model: bytes, what: str, needed: Sequence[str]) -> None:
         spec = stepper.spec
-        self.graph = BoundGraph(model, what, stepper.threads)
+        self.graph = BoundGraph(model, what, stepper.threads, frugal=stepper.frugal)
         self.in_place: bool | None = None
         self._live, self._scalars = stepper._live, stepper._scalars  # noqa: SLF001  (one thing in two classes)
         given = {state.output: state.dtype for state in spec.states} | {v.name: v.dtype for v in spec.outputs}
