@@ -3,9 +3,15 @@
 import argparse
 import sys
 
-from benchmarks import install, models, overhead, startup
+from benchmarks import install, models, overhead, startup, training
 
-BENCHMARKS = {"overhead": overhead.run, "startup": startup.run, "install": install.run, "models": models.run}
+BENCHMARKS = {
+    "overhead": overhead.run,
+    "startup": startup.run,
+    "install": install.run,
+    "models": models.run,
+    "training": training.run,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -19,6 +19,8 @@ from edgewise.graph.writer import Writer
 __all__ = ["general_rule", "reads"]
 
 _ELEMENTS = {name: element for element, name in DTYPES.items()}
+#: What the package takes for flat though it is not: silently, these would train nothing.
+_WRONG = {"Det": "the derivative of a determinant is not there; onnx-ad takes it for zero"}
 _FLOATS = {"float16", "bfloat16", "float32", "float64"}
 
 
@@ -31,6 +33,8 @@ def reads(node: NodeProto) -> list[str]:
 def general_rule(call: Call, gradients: Sequence[str]) -> dict[str, str]:
     """Name of a read value -> its gradient. Raises LookupError with the package's words where it has no rule either."""
     w, node = call.w, call.node
+    if node.op_type in _WRONG and node.domain in {"", "ai.onnx"}:
+        raise LookupError(_WRONG[node.op_type])
     wanted = [name for name in reads(node) if name in call.tape.wanted and w.dtype(name) in _FLOATS]
     seeded = [(name, gradient) for name, gradient in zip(node.output, gradients, strict=True) if gradient]
     alone = _alone(call)

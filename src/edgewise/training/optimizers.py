@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Protocol
 
+from onnx import TensorProto
+
 from edgewise.errors import InputError
 from edgewise.graph.writer import Writer
 
@@ -86,9 +88,10 @@ class SGD:
         """See Optimizer."""
         book = _Book(w, gradients, decay_vectors=self.decay_vectors)
         for bucket in book.buckets:
-            gradient = w.node("Mul", bucket.gradient, scale)
+            factor, pace, shrink = (book.typed(bucket, name) for name in (scale, rate, decay))
+            gradient = w.node("Mul", bucket.gradient, factor)
             if bucket.decays:
-                gradient = w.node("Add", gradient, w.node("Mul", bucket.value, decay))
+                gradient = w.node("Add", gradient, w.node("Mul", bucket.value, shrink))
             step = gradient
             if self.momentum:
                 old = book.slot("momentum", bucket)
@@ -96,7 +99,7 @@ class SGD:
                 book.keep(step)
                 if self.nesterov:
                     step = w.node("Add", gradient, w.node("Mul", step, w.constant(self.momentum, bucket.dtype)))
-            book.replace(bucket, w.node("Sub", bucket.value, w.node("Mul", step, rate)))
+            book.replace(bucket, w.node("Sub", bucket.value, w.node("Mul", step, pace)))
         return book.update()
 
 
@@ -150,17 +153,16 @@ def _adam(w: Writer, gradients: Mapping[str, str], scale: str, rate: str, decay:
     book = _Book(w, gradients, decay_vectors=o.decay_vectors)
     count = w.node("Add", book.scalar("steps"), w.constant(1.0))
     book.keep(count)
-    kept1 = w.node("Sub", w.constant(1.0), w.node("Pow", w.constant(o.beta1), count))
-    kept2 = w.node("Sqrt", w.node("Sub", w.constant(1.0), w.node("Pow", w.constant(o.beta2), count)))
+    kept1 = _remaining(w, o.beta1, count)
+    kept2 = w.node("Sqrt", _remaining(w, o.beta2, count))
     # p - rate m/kept1 / (sqrt(v)/kept2 + eps)  =  p - (rate kept2/kept1) m / (sqrt(v) + eps kept2): two passes fewer.
     pace = w.node("Div", w.node("Mul", rate, kept2), kept1)
     floor = w.node("Mul", w.constant(o.epsilon), kept2)
     for bucket in book.buckets:
         kind = bucket.dtype
-        cast = (lambda name: name) if kind == "float32" else (lambda name: w.node("CastLike", name, bucket.value))  # noqa: B023
-        value, gradient, factor = bucket.value, bucket.gradient, cast(scale)
+        value, gradient, factor = bucket.value, bucket.gradient, book.typed(bucket, scale)
         if bucket.decays and not o.decoupled:
-            gradient = w.node("Add", w.node("Mul", gradient, factor), w.node("Mul", value, cast(decay)))
+            gradient = w.node("Add", w.node("Mul", gradient, factor), w.node("Mul", value, book.typed(bucket, decay)))
             factor = w.constant(1.0, kind)
         fresh1 = w.node("Mul", factor, w.constant(1 - o.beta1, kind))
         fresh2 = w.node("Mul", w.node("Mul", factor, factor), w.constant(1 - o.beta2, kind))
@@ -171,10 +173,17 @@ def _adam(w: Writer, gradients: Mapping[str, str], scale: str, rate: str, decay:
         book.keep(m, at=-2)
         book.keep(v, at=-1)
         if bucket.decays and o.decoupled:
-            value = w.node("Mul", value, cast(w.node("Sub", w.constant(1.0), w.node("Mul", rate, decay))))
-        ratio = w.node("Div", m, w.node("Add", w.node("Sqrt", v), cast(floor)))
-        book.replace(bucket, w.node("Sub", value, w.node("Mul", ratio, cast(pace))))
+            kept = w.node("Sub", w.constant(1.0), w.node("Mul", rate, decay))
+            value = w.node("Mul", value, book.typed(bucket, kept))
+        ratio = w.node("Div", m, w.node("Add", w.node("Sqrt", v), book.typed(bucket, floor)))
+        book.replace(bucket, w.node("Sub", value, w.node("Mul", ratio, book.typed(bucket, pace))))
     return book.update()
+
+
+def _remaining(w: Writer, beta: float, count: str) -> str:
+    """1 - beta^count, in float64: of 1 - 0.999 float32 keeps four digits."""
+    power = w.node("Pow", w.constant(beta, "float64"), w.node("Cast", count, to=TensorProto.DOUBLE))
+    return w.node("Cast", w.node("Sub", w.constant(1.0, "float64"), power), to=TensorProto.FLOAT)
 
 
 class _Book:
@@ -186,6 +195,10 @@ class _Book:
         self._new: dict[str, str] = {}
         self._slots: list[tuple[str, str, tuple[int, ...]]] = []
         self._kept: dict[str, str] = {}
+
+    def typed(self, bucket: _Bucket, scalar: str) -> str:
+        """A scalar of the step, which is float32, in the dtype of the parameters."""
+        return scalar if bucket.dtype == "float32" else self.w.node("CastLike", scalar, bucket.value)
 
     def slot(self, kind: str, bucket: _Bucket) -> str:
         name = self.w.input(f"{kind}/{bucket.name}", bucket.dtype, bucket.shape)
