@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from edgewise.errors import ModelError
+from edgewise.measure.resident import peak_bytes
 from edgewise.measure.samples import fitting_inputs
 from edgewise.runtime.device import read_device
 from edgewise.runtime.engine import find_engine
@@ -21,7 +22,7 @@ def main(request: str) -> None:
     """Print ``{"baseline": bytes, "peak": bytes}`` for a request as ``peak_memory`` writes it."""
     asked = json.loads(request)
     find_engine(asked["engine"]).providers()
-    baseline = _peak()
+    baseline = peak_bytes()
     bundle = open_path(Path(asked["path"]))
     candidate = Candidate(asked["variant"], asked["engine"], asked["provider"], asked["threads"])
     with open_candidate(bundle, candidate, home=Home(Path(asked["home"])), device=read_device()) as session:
@@ -30,18 +31,7 @@ def main(request: str) -> None:
             raise ModelError("no input could be made that the model takes")
         for _ in range(_ANSWERS):
             session.predict(inputs)
-        sys.stdout.write(json.dumps({"baseline": baseline, "peak": _peak()}))
-
-
-def _peak() -> int:
-    status = Path("/proc/self/status")
-    if status.exists():  # ru_maxrss survives fork and exec on Linux, so it may be the parent's
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    import resource  # noqa: PLC0415  (not on Windows)
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        sys.stdout.write(json.dumps({"baseline": baseline, "peak": peak_bytes()}))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from edgewise.bundle.safetensors import Array
+from edgewise.measure.resident import peak_bytes
 from edgewise.training.step_file import StepSpec, TrainingStep, ValueSpec
 from edgewise.training.stepper import Stepper
 
@@ -18,14 +19,14 @@ _STEPS = 5  # the first ones run twice, into other buffers and in place
 def main(request: str) -> None:
     """Print ``{"baseline": bytes, "peak": bytes}`` for a request as ``measure_memory`` writes it."""
     asked = json.loads(request)
-    baseline = _peak()
+    baseline = peak_bytes()
     stepper = Stepper(TrainingStep.read(Path(asked["folder"])), threads=1)
     batch = _batch(stepper.spec, asked["samples"], asked["sizes"])
     for _ in range(_STEPS * stepper.spec.accumulates):
         stepper.step(
             batch, {name: 0.0 for name in ("learning_rate",) if any(s.name == name for s in stepper.spec.scalars)}
         )
-    sys.stdout.write(json.dumps({"baseline": baseline, "peak": _peak()}))
+    sys.stdout.write(json.dumps({"baseline": baseline, "peak": peak_bytes()}))
 
 
 def _batch(spec: StepSpec, samples: int, sizes: dict[str, int]) -> dict[str, Array]:
@@ -40,17 +41,6 @@ def _batch(spec: StepSpec, samples: int, sizes: dict[str, int]) -> dict[str, Arr
         return np.zeros(shape, value.dtype)
 
     return {value.name: values(value) for value in spec.batch}
-
-
-def _peak() -> int:
-    status = Path("/proc/self/status")
-    if status.exists():  # ru_maxrss survives fork and exec on Linux, so it may be the parent's
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    import resource  # noqa: PLC0415  (not on Windows)
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 if __name__ == "__main__":
