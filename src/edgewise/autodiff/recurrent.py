@@ -14,36 +14,60 @@ from edgewise.autodiff.call import Call, Gradients
 
 __all__ = ["gru"]
 
+_FAR = 2**62  # an end of a slice beyond every end
 _ELEMENTS = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
 
 
 def gru(c: Call, gradients: list[str]) -> Gradients:
     size = int(c.attr("hidden_size", 0)) or c.size(c.x(2), 2)
-    plain = c.attr("direction", "forward") == "forward" and c.attr("linear_before_reset", 0) == 1
-    if not plain or c.attr("activations") or c.attr("clip") or c.attr("layout", 0) or c.x(4):
+    if (
+        c.attr("linear_before_reset", 0) != 1
+        or c.attr("activations")
+        or c.attr("clip")
+        or c.attr("layout", 0)
+        or c.x(4)
+    ):
         raise LookupError("this form of GRU is left to the general rule")
+    ways = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}[c.attr("direction", "forward")]
     if not c.node.output[0]:
         c.node.output[0] = c.w.fresh(f"{c.node.output[1]}/all")
-    x, w_in, w_state = c.x(0), _drop(c, c.x(1)), _drop(c, c.x(2))  # (T, N, I), (3H, I), (3H, H)
-    states = c.op("Squeeze", c.node.output[0], c.w.ints(1))  # (T, N, H)
-    first = _drop(c, c.x(5)) if c.x(5) else c.op("Mul", _part(c, states, 0, 0, 1, squeeze=True), c.number(0, x))
-    before = c.op("Concat", c.op("Unsqueeze", first, c.w.ints(0)), _part(c, states, 0, 0, -1), axis=0)
-    gates = _gates(c, x, before, w_in, w_state, size)
-    errors = c.op("Squeeze", gradients[0], c.w.ints(1)) if gradients[0] else c.op("Mul", states, c.number(0, x))
-    last = _drop(c, gradients[1]) if len(gradients) > 1 and gradients[1] else c.op("Mul", first, c.number(0, x))
+    found = [_one_way(c, gradients, at, size, backwards=backwards) for at, backwards in enumerate(ways)]
+    result: dict[int, str] = {}
+    for at in found[0]:
+        parts = [one[at] for one in found]
+        if at == 0:
+            result[at] = parts[0] if len(parts) == 1 else c.op("Add", *parts)
+        else:  # per direction, along the first axis
+            result[at] = parts[0] if len(parts) == 1 else c.op("Concat", *parts, axis=0)
+    return result
+
+
+def _one_way(c: Call, gradients: list[str], at: int, size: int, *, backwards: bool) -> dict[int, str]:
+    """The gradients through one direction; those of weights and initial states with a leading axis of length 1."""
+    x, w_in, w_state = c.x(0), _way(c, c.x(1), at), _way(c, c.x(2), at)  # (T, N, I), (3H, I), (3H, H)
+    bias = _way(c, c.x(3), at) if c.x(3) else ""
+    states = _way(c, c.node.output[0], at, axis=1)  # (T, N, H)
+    first = _way(c, c.x(5), at) if c.x(5) else c.op("Mul", _part(c, states, 0, 0, 1, squeeze=True), c.number(0, x))
+    start = c.op("Unsqueeze", first, c.w.ints(0))
+    # A state's predecessor is the one before it in the direction of the walk.
+    order = [_part(c, states, 0, 1, _FAR), start] if backwards else [start, _part(c, states, 0, 0, -1)]
+    before = c.op("Concat", *order, axis=0)
+    gates = _gates(c, x, before, w_in, w_state, bias, size)
+    none = c.number(0, x)
+    errors = _way(c, gradients[0], at, axis=1) if gradients[0] else c.op("Mul", states, none)
+    last = _way(c, gradients[1], at) if len(gradients) > 1 and gradients[1] else c.op("Mul", first, none)
     slopes, through = _slopes(c, gates, before)
-    scanned, start = _backwards(c, errors, last, slopes, through, w_state, gates["r"], size)
+    scanned, start = _backwards(c, errors, last, slopes, through, w_state, gates["r"], size, ascending=backwards)
     # scanned (T, N, 3H): errors of the three pre-activations, the last one before the reset gate is applied.
     z_r, n = _part(c, scanned, 2, 0, 2 * size), _part(c, scanned, 2, 2 * size, 3 * size)
     inner = c.op("Concat", z_r, c.op("Mul", n, gates["r"]), axis=2)
     return _collect(c, x, before, scanned, inner, start, w_in, size)
 
 
-def _gates(c: Call, x: str, before: str, w_in: str, w_state: str, size: int) -> dict[str, str]:
+def _gates(c: Call, x: str, before: str, w_in: str, w_state: str, bias: str, size: int) -> dict[str, str]:
     given = c.op("MatMul", x, c.op("Transpose", w_in, perm=[1, 0]))
     carried = c.op("MatMul", before, c.op("Transpose", w_state, perm=[1, 0]))
-    if c.x(3):
-        bias = _drop(c, c.x(3))
+    if bias:
         given = c.op("Add", given, _part(c, bias, 0, 0, 3 * size))
         carried = c.op("Add", carried, _part(c, bias, 0, 3 * size, 6 * size))
     both = c.op("Sigmoid", c.op("Add", _part(c, given, 2, 0, 2 * size), _part(c, carried, 2, 0, 2 * size)))
@@ -65,7 +89,16 @@ def _slopes(c: Call, g: dict[str, str], before: str) -> tuple[str, str]:
 
 
 def _backwards(
-    c: Call, errors: str, last: str, slopes: str, through: str, w_state: str, reset: str, size: int
+    c: Call,
+    errors: str,
+    last: str,
+    slopes: str,
+    through: str,
+    w_state: str,
+    reset: str,
+    size: int,
+    *,
+    ascending: bool,
 ) -> tuple[str, str]:
     kind = _ELEMENTS[c.w.dtype(c.x(0))]
     names = {
@@ -91,14 +124,17 @@ def _backwards(
         [helper.make_tensor_value_info(v[k], kind, None) for k in ("h", "e", "s", "z", "r")],
         [helper.make_tensor_value_info(v[k], kind, None) for k in ("out", "d")],
     )
+    way = 0 if ascending else 1
     start, all_errors = c.w.split(
         "Scan", 2, last, errors, slopes, through, reset, body=body, num_scan_inputs=4,
-        scan_input_directions=[1, 1, 1, 1], scan_output_directions=[1],
+        scan_input_directions=[way] * 4, scan_output_directions=[way],
     )  # fmt: skip
     return all_errors, start
 
 
-def _collect(c: Call, x: str, before: str, scanned: str, inner: str, start: str, w_in: str, size: int) -> Gradients:
+def _collect(
+    c: Call, x: str, before: str, scanned: str, inner: str, start: str, w_in: str, size: int
+) -> dict[int, str]:
     result: dict[int, str] = {}
     flat = c.op("Reshape", scanned, c.w.ints(-1, 3 * size))
     flat_inner = c.op("Reshape", inner, c.w.ints(-1, 3 * size))
@@ -119,12 +155,14 @@ def _collect(c: Call, x: str, before: str, scanned: str, inner: str, start: str,
     return result
 
 
-def _drop(c: Call, name: str) -> str:
-    return c.op("Squeeze", name, c.w.ints(0))
+def _way(c: Call, name: str, at: int, axis: int = 0) -> str:
+    """What belongs to one direction, without the axis of the directions."""
+    return _part(c, name, axis, at, at + 1, squeeze=True)
 
 
 def _part(c: Call, name: str, axis: int, start: int, end: int, *, squeeze: bool = False) -> str:
-    part = c.op("Slice", name, c.w.ints(start), c.w.ints(end), c.w.ints(axis))
+    whole = squeeze and start == 0 and (c.shape(name) or ((None,) * (axis + 1)))[axis] == 1
+    part = name if whole else c.op("Slice", name, c.w.ints(start), c.w.ints(end), c.w.ints(axis))
     return c.op("Squeeze", part, c.w.ints(axis)) if squeeze else part
 
 
