@@ -27,6 +27,7 @@ from edgewise.testing.raw_layout import RawLayout
 from edgewise.testing.sample_bundles import (
     PUBLIC_TEST_KEYS,
     full_bundle,
+    learning_bundle,
     minimal_bundle,
     receipt,
     release,
@@ -110,6 +111,7 @@ def _bundles() -> dict[str, Bundle]:
         "external-data": signed_bundle(build_bundle(external, [graph, weights])),
         "shared-blob": signed_bundle(build_bundle(shared, [data])),
         "two-receipts": _two_receipts(),
+        "training-step": signed_bundle(learning_bundle("accumulate.onnx")),
     }
 
 

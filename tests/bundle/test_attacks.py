@@ -20,6 +20,7 @@ from edgewise.measure.dataset import read_dataset
 from edgewise.store.bundles import open_path
 from edgewise.testing.raw_layout import RawLayout
 from edgewise.testing.sample_bundles import minimal_bundle
+from edgewise.training.step_spec import StepSpec
 from edgewise.trust.root import TrustRoot
 from edgewise.trust.verification import verify_bundle
 
@@ -43,6 +44,8 @@ def judge(verdict: dict[str, Any], path: Path) -> None:
         parse_statement(parse_envelope(path.read_bytes()).payload)
     elif kind == "root":
         TrustRoot.parse(path.read_bytes())
+    elif kind == "step-spec":
+        StepSpec.from_json(path.read_bytes())
     elif kind == "arrays":
         parse_arrays(path.read_bytes(), "the file")
     else:

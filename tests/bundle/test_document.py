@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from edgewise.bundle.document import FORMATS, PRECISIONS, TASKS, Document, File, Golden, Variant, parse_document
 from edgewise.bundle.tensors import CONTENT, DTYPES, StateSpec, TensorSpec
+from edgewise.bundle.training_parts import PARTS, TrainingEntry
 from edgewise.errors import DocumentError
 from edgewise.testing.raw_layout import RawLayout
-from edgewise.testing.sample_bundles import full_bundle, sample_document
+from edgewise.testing.sample_bundles import full_bundle, learning_bundle, sample_document
 
 NAMES = st.from_regex(r"\A[a-z0-9]+(?:[._-][a-z0-9]+){0,2}\Z").filter(lambda name: len(name) <= 60)
 PLAIN = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=20)
@@ -63,20 +64,31 @@ def documents(draw: st.DrawFn) -> Document:
         st.sampled_from([spec.name for spec in outputs]),
         EXTRA,
     )
+    variants = draw(unique(variant, lambda item: item.name, 1))
+    files, training = draw(unique(FILES, lambda file: file.path)), ()
+    if draw(st.booleans()):
+        names = [name for name in PARTS if PARTS[name].needed or draw(st.booleans())]
+        parts = tuple(File(f"training/{name}", PARTS[name].media_type, draw(DIGESTS), draw(st.integers(1, 4 << 20)))
+                      for name in names)  # fmt: skip
+        files = (*(file for file in files if not file.path.startswith("training/")), *parts)
+        paths = {name: part.path for name, part in zip(names, parts, strict=True)}
+        chosen = draw(st.sampled_from(variants))
+        training = (TrainingEntry(chosen.name, chosen.digest, paths, draw(PLAIN), draw(PLAIN), draw(EXTRA)),)
     return Document(
         name=draw(NAMES),
         version=draw(st.from_regex(r"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,20}\Z")),
         task=draw(st.sampled_from(TASKS)),
         inputs=inputs,
         outputs=outputs,
-        variants=draw(unique(variant, lambda item: item.name, 1)),
+        variants=variants,
         decision=draw(st.sampled_from(["", *(spec.name for spec in outputs)])),
         labels=tuple(draw(st.lists(PLAIN, max_size=4))),
         states=tuple(draw(st.lists(state, max_size=2))),
         golden=draw(st.none() | GOLDENS),
-        files=draw(unique(FILES, lambda file: file.path)),
+        files=files,
         description=draw(PLAIN),
         licence=draw(PLAIN),
+        training=training,
         extra=draw(EXTRA),
     )
 
@@ -115,6 +127,10 @@ def test_what_the_reader_refuses_the_schema_refuses_where_it_can(spec: Path) -> 
     }
     assert accepted == {
         "document-decision", "document-state", "document-variant-twice", "document-files-same-path", "document-range",
+        *(f"document-training-{name}" for name in (
+            "variant", "model", "twice", "part-unlisted", "part-of-variant", "media-type", "spec-as-graph", "graph-as-spec",
+            "graph-empty", "graph-huge", "spec-huge",
+        )),
     }  # fmt: skip
 
 
@@ -142,10 +158,11 @@ def test_keys_from_outside_are_shown_harmlessly() -> None:
 
 
 def test_all_fields_are_in_the_full_sample() -> None:
-    """What the vectors are made from leaves no field at its default."""
+    """What the vectors are made from leaves no field at its default; training steps are in a sample of their own."""
     document = full_bundle().document
     empty = [name for name in document.__slots__ if not getattr(document, name) and name != "extra"]
-    assert empty == []
+    assert empty == ["training"]
+    assert set(learning_bundle().document.training[0].parts) == set(PARTS)
     assert set(RawLayout.of(full_bundle()).document) >= {"golden", "states", "labels", "files"}
 
 
@@ -190,3 +207,16 @@ def test_where_nothing_is_said_every_decision_has_to_be_the_same() -> None:
     assert golden is not None
     assert golden.agreement == 1.0
     assert [golden.tolerance(name) for name in ("fp32", "int8")] == [0.001, 0.001]
+
+
+def test_a_training_step_is_files_of_the_bundle_like_any_others() -> None:
+    """So that a reader that knows nothing of training carries it, and the release covers it."""
+    bundle = learning_bundle()
+    (entry,) = bundle.document.training
+    paths = set(entry.parts.values())
+    assert paths <= {file.path for file in bundle.document.files}
+    assert paths <= set(bundle.content().values())
+    assert bundle.training_parts(entry)["step.onnx"] == b"not really step.onnx"
+    value = bundle.document.to_json()
+    del value["training"]
+    assert parse_document(json.dumps(value).encode()).files == bundle.document.files

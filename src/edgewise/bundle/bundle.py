@@ -20,6 +20,7 @@ from edgewise.bundle.limits import DEFAULT_LIMITS, Limits
 from edgewise.bundle.source import Source, check_blob, read_blob
 from edgewise.bundle.statement import Envelope, parse_envelope
 from edgewise.bundle.tarball import write_tar
+from edgewise.bundle.training_parts import TrainingEntry
 from edgewise.errors import DocumentError, HostileBundleError, NotFoundError
 from edgewise.records import dataclass
 
@@ -54,6 +55,10 @@ class Bundle:
     def model_files(self, variant: Variant) -> Mapping[str, bytes]:
         """All files of a variant by path, verified; the model itself comes first."""
         return {file.path: self.read(file) for file in variant.files}
+
+    def training_parts(self, entry: TrainingEntry) -> dict[str, bytes]:
+        """The parts of a training step by name, verified."""
+        return {name: self.read(file) for name, file in entry.files(self.document.files).items()}
 
     def variant(self, name: str) -> Variant:
         """The variant called ``name``. Raises NotFoundError with the names there are."""

@@ -13,6 +13,7 @@ from edgewise.bundle.fields import Form
 from edgewise.bundle.limits import DEFAULT_LIMITS, Limits
 from edgewise.bundle.strict_json import dump_json, parse_object
 from edgewise.bundle.tensors import IDENTIFIER, StateSpec, TensorSpec, read_state, read_tensor
+from edgewise.bundle.training_parts import TrainingEntry, check_training, read_training
 from edgewise.records import dataclass
 
 __all__ = [
@@ -127,7 +128,7 @@ class Golden:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One version of one model, for all tiers."""
+    """One version of one model, for all tiers. training: steps that its variants can learn by, at most one for each."""
 
     name: str
     version: str
@@ -142,6 +143,7 @@ class Document:
     files: tuple[File, ...] = ()
     description: str = ""
     licence: str = ""
+    training: tuple[TrainingEntry, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def all_files(self) -> Iterator[File]:
@@ -162,6 +164,7 @@ class Document:
             "decision": self.decision, "labels": list(self.labels), "states": [state.to_json() for state in self.states],
             "golden": self.golden and self.golden.to_json(), "files": [file.to_json() for file in self.files],
             "description": self.description, "licence": self.licence,
+            "training": [entry.to_json() for entry in self.training],
         }  # fmt: skip
         return value | {key: item for key, item in optional.items() if item}
 
@@ -193,6 +196,7 @@ def parse_document(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Document:
         files=tuple(form.items("files", _read_file, optional=True)),
         description=form.text("description", pattern=PROSE, default=""),
         licence=form.text("licence", pattern=LABEL, default=""),
+        training=read_training(form),
         extra=form.rest(),
     )
     _check_references(document, form)
@@ -277,3 +281,4 @@ def _check_references(document: Document, form: Form) -> None:
             form.problem(f"variants[{at}].inputs", "names an input that is not in the interface")
         if not set(variant.outputs) <= set(outputs):
             form.problem(f"variants[{at}].outputs", "names an output that is not in the interface")
+    check_training(document.training, document.variants, document.files, form)

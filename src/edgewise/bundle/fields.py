@@ -127,7 +127,7 @@ class Form:
         for name, item in value.items():
             if not isinstance(item, str):
                 self.problem(f"{field}[{_name(name)}]", f"text is needed, not {_name(item)}")
-        return value
+        return {name: item for name, item in value.items() if isinstance(item, str)}
 
     def anything(self, field: str) -> Any:
         """An optional value of any form."""

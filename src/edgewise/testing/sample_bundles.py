@@ -16,14 +16,15 @@ from edgewise.bundle.layout import WEIGHT_TYPE
 from edgewise.bundle.safetensors import dump_arrays
 from edgewise.bundle.statement import RECEIPT, Statement, release_statement
 from edgewise.bundle.tensors import StateSpec, TensorSpec
+from edgewise.bundle.training_parts import PARTS, TrainingEntry
 from edgewise.digests import digest_of
 from edgewise.trust.keys import PrivateKey
 from edgewise.trust.root import TrustRoot
 from edgewise.trust.verification import sign_statement
 
 __all__ = [
-    "ARRAYS_TYPE", "PUBLIC_TEST_KEYS", "full_bundle", "minimal_bundle", "receipt", "release", "sample_document", "sample_file",
-    "sample_root", "signed_bundle",
+    "ARRAYS_TYPE", "PUBLIC_TEST_KEYS", "full_bundle", "learning_bundle", "minimal_bundle", "receipt", "release",
+    "sample_document", "sample_file", "sample_root", "signed_bundle",
 ]  # fmt: skip
 
 ARRAYS_TYPE = "application/vnd.safetensors"
@@ -55,7 +56,7 @@ def minimal_bundle() -> Bundle:
 
 
 def full_bundle() -> Bundle:
-    """Every field that there is, several variants that share a file, external data, a golden set; not signed."""
+    """Every field but training steps, several variants that share a file, external data, a golden set; not signed."""
     graph, weights, small, labels = b"graph", b"weights" * 20, b"small graph", b"shared by all"
     golden = dump_arrays(
         {
@@ -84,6 +85,16 @@ def full_bundle() -> Bundle:
         description="Every field.\nTwo lines.", licence="Apache-2.0",
     )  # fmt: skip
     return build_bundle(document, [graph, weights, small, labels, golden])
+
+
+def learning_bundle(*without: str) -> Bundle:
+    """One variant with a training step whose parts are made up, less those named; not signed."""
+    document = sample_document(name="learner")
+    contents = {name: f"not really {name}".encode() for name in PARTS if name not in without}
+    files = tuple(sample_file(f"training/fp32/{name}", data, PARTS[name].media_type) for name, data in contents.items())
+    parts = {name: file.path for name, file in zip(contents, files, strict=True)}
+    entry = TrainingEntry("fp32", document.variants[0].digest, parts, "cross-entropy", "adam")
+    return build_bundle(replace(document, files=files, training=(entry,)), [b"not really a model", *contents.values()])
 
 
 def receipt(bundle: Bundle, variant: str, accuracy: float = 0.95) -> Statement:
