@@ -33,20 +33,13 @@ def to_blocked(w: Writer, block: int) -> None:
 
     Values that something else reads too are brought back to plain order under their own names. ``block``: channels of a block.
     """
-    nodes = [_copied(node) for node in w.graph.node]
     outputs = {value.name for value in w.graph.output}
-    del w.graph.node[:]
+    nodes = w.take_nodes()
     layout = _Layout(w, Blocks(w, block), nodes, outputs)
     for node in nodes:
         if not layout.convert(node):
             layout.keep(node)
     layout.finish()
-
-
-def _copied(node: NodeProto) -> NodeProto:
-    copy = NodeProto()
-    copy.CopyFrom(node)
-    return copy
 
 
 class _Layout:

@@ -5,7 +5,12 @@ from collections.abc import Sequence
 from edgewise.autodiff.call import Call
 from edgewise.graph.writer import Dims, Writer
 
-__all__ = ["expand_like", "reduce_sum", "reshape_like", "shape_of", "unbroadcast"]
+__all__ = ["expand_like", "reduce_sum", "reshape_like", "same", "shape_of", "unbroadcast"]
+
+
+def same(first: Dims | None, second: Dims | None) -> bool:
+    """True where two shapes are certainly equal: an unknown dimension (None) is not even equal to another unknown one."""
+    return first is not None and first == second and None not in first
 
 
 def shape_of(w: Writer, name: str) -> str:
@@ -62,7 +67,7 @@ def unbroadcast(call: Call, gradient: str, operand: str, result: str) -> str:
     small, large = w.shape(operand), w.shape(result)
     if small is None or large is None:
         raise LookupError(f"the rank of {operand!r} or {result!r} is not known")
-    if small == large:
+    if same(small, large):
         return gradient
     lead = len(large) - len(small)
     axes = list(range(lead))
@@ -70,7 +75,7 @@ def unbroadcast(call: Call, gradient: str, operand: str, result: str) -> str:
         other = large[lead + at]
         if dim == 1 and other != 1:
             axes.append(lead + at)
-        elif not isinstance(dim, int) and dim != other:
+        elif not isinstance(dim, int) and (dim is None or dim != other):
             return _unbroadcast_at_run_time(w, gradient, operand, result, small, large)
     summed = reduce_sum(w, gradient, axes, len(large))
     return reshape_like(w, summed, operand) if lead else summed

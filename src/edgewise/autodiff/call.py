@@ -8,7 +8,11 @@ from onnx import NodeProto, helper
 
 from edgewise.graph.writer import Dims, Writer
 
-__all__ = ["Call", "Tape"]
+__all__ = ["Call", "Gradients", "NoGradient", "Tape"]
+
+
+class NoGradient(LookupError):  # noqa: N818  (an answer between rules, not an error that anyone sees)
+    """This node is refused: no rule of ours fits, and the general one would be wrong. The text is the reason."""
 
 
 class Tape:

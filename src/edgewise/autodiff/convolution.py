@@ -12,7 +12,7 @@ from math import prod
 from edgewise.autodiff.broadcast import reduce_sum
 from edgewise.autodiff.call import Call, Gradients
 
-__all__ = ["Geometry", "conv", "conv_transpose", "geometry", "patches"]
+__all__ = ["Geometry", "conv", "conv_transpose", "geometry", "patches", "window_geometry"]
 
 _FEW = 8  # input channels below which one long product is faster than one per kernel position
 
@@ -35,11 +35,26 @@ class Geometry:
         """True where each output reads one position of the input: the one it is at."""
         return prod(self.kernel) == 1 and prod(self.stride) == 1 and not any(self.before) and not any(self.after)
 
+    @property
+    def leftover(self) -> list[int]:
+        """Positions at the end of each axis that no window reaches; negative where the last window stands over the end."""
+        return [
+            m - ((n - 1) * s - b - a + (k - 1) * d + 1)
+            for m, n, s, b, a, k, d in zip(
+                self.source, self.target, self.stride, self.before, self.after, self.kernel, self.dilation, strict=True
+            )
+        ]
+
 
 def geometry(c: Call, source: str, target: str) -> Geometry:
     """The sizes of the convolution that takes ``source`` to ``target`` with the weight in input 1."""
-    rank = c.rank(source) - 2
-    kernel = tuple(c.size(c.x(1), 2 + at) for at in range(rank))
+    kernel = tuple(c.size(c.x(1), 2 + at) for at in range(c.rank(source) - 2))
+    return window_geometry(c, source, target, kernel)
+
+
+def window_geometry(c: Call, source: str, target: str, kernel: tuple[int, ...]) -> Geometry:
+    """The sizes of windows of the shape ``kernel`` that take ``source`` to ``target``: a convolution's, a pool's."""
+    rank = len(kernel)
     stride = tuple(int(v) for v in c.attr("strides", [1] * rank))
     dilation = tuple(int(v) for v in c.attr("dilations", [1] * rank))
     long = tuple(c.size(source, 2 + at) for at in range(rank))
@@ -110,15 +125,9 @@ def _input_gradient(c: Call, dy: str, g: Geometry) -> str:
         # A convolution with the weight transposed runs in two thirds of ConvTranspose's time.
         turned = c.op("Transpose", c.x(1), perm=[1, 0, *range(2, 2 + len(g.kernel))])
         return c.op("Conv", dy, turned, kernel_shape=g.kernel)
-    extra = [
-        m - ((n - 1) * s - b - a + (k - 1) * d + 1)
-        for m, n, s, b, a, k, d in zip(
-            g.source, g.target, g.stride, g.before, g.after, g.kernel, g.dilation, strict=True
-        )
-    ]
     return c.op(
         "ConvTranspose", dy, c.x(1), kernel_shape=g.kernel, strides=g.stride, dilations=g.dilation, group=g.groups,
-        pads=[*g.before, *g.after], output_padding=extra,
+        pads=[*g.before, *g.after], output_padding=g.leftover,
     )  # fmt: skip
 
 

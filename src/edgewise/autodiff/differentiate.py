@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from onnx import NodeProto
 
-from edgewise.autodiff.broadcast import expand_like
-from edgewise.autodiff.call import Call, Tape
+from edgewise.autodiff.broadcast import expand_like, same
+from edgewise.autodiff.call import Call, NoGradient, Tape
 from edgewise.autodiff.fallback import general_rule, reads
 from edgewise.autodiff.rules import BROADCASTS, CONSTANT, LOWERED, MANY, PASSES, PRODUCTS, RULES, key
 from edgewise.autodiff.waiting import after
@@ -80,17 +80,10 @@ def _dependent(w: Writer, nodes: list[NodeProto], parameters: Sequence[str]) -> 
 
 def _lower(w: Writer, nodes: list[NodeProto], tape: Tape) -> list[NodeProto]:
     """Write out what the runtime does not have, in place; the tape keeps the nodes as they were."""
-    taken = [node for node in nodes if _is_lowered(node)]
-    if not taken:
+    if not any(_is_lowered(node) for node in nodes):
         return nodes
-    kept: list[NodeProto] = []
-    for node in nodes:
-        copy = NodeProto()
-        copy.CopyFrom(node)
-        kept.append(copy)
-    del w.graph.node[:]
     result = []
-    for node in kept:
+    for node in w.take_nodes():
         if _is_lowered(node):
             tape.saved[node.output[0]] = LOWERED[key(node.op_type, node.domain)](Call(node, w, tape))
             result.append(node)
@@ -113,8 +106,9 @@ def _step(
     name = key(node.op_type, node.domain)
     if stops(node):
         return
-    passes = name in PASSES and all(w.shape(i) == w.shape(node.output[0]) for i in node.input)
-    if not (passes or name in BROADCASTS or (name == "Mul" and _equal_shapes(w, node))):
+    equal = all(same(w.shape(i), w.shape(node.output[0])) for i in node.input)
+    passes = name in PASSES and equal
+    if not (passes or name in BROADCASTS or (name == "Mul" and equal)):
         errors = [
             _full(w, tape, error, value) if error else "" for error, value in zip(errors, node.output, strict=True)
         ]
@@ -129,20 +123,36 @@ def _step(
 
 def _apply(call: Call, name: str, errors: list[str], faults: list[dict[str, str]]) -> dict[str, str]:
     """Name of an input -> its gradient, by the rule for this operator, or else by the general one."""
-    reason = ""
-    try:
-        if name in MANY:
-            return _by_name(call, MANY[name](call, errors))
-        if name in RULES:
-            return _ruled(call, name, errors[0]) if errors[0] else {}
-    except LookupError as error:
-        reason = str(error)
-    try:
-        return general_rule(call, errors)
-    except LookupError as error:
-        reason = "; ".join(part for part in (reason.strip("'\""), str(error).strip("'\"")) if part)
+    reasons = []
+    for rule in (_own_rule, _general_rule):
+        try:
+            return rule(call, name, errors)
+        except LookupError as error:
+            reasons.append(str(error).strip("'\""))
+            if isinstance(error, NoGradient):
+                break
+    reason = "; ".join(part for part in reasons if part)
     faults.append({"operator": name, "node": call.node.name or call.y(), "reason": reason})
     return {}
+
+
+def _own_rule(call: Call, name: str, errors: list[str]) -> dict[str, str]:
+    if name in MANY:
+        return _by_name(call, MANY[name](call, errors))
+    if name not in RULES:
+        raise LookupError
+    if any(errors[1:]):
+        raise LookupError("more than the first output reaches the loss")
+    return _ruled(call, name, errors[0])
+
+
+def _general_rule(call: Call, _: str, errors: list[str]) -> dict[str, str]:
+    w, tape = call.w, call.tape
+    # A node that got further outputs for the sake of its rule before that gave up has more of them than errors.
+    whole = [
+        _full(w, tape, error, value) if error else "" for error, value in zip(errors, call.node.output, strict=False)
+    ]
+    return general_rule(call, whole)
 
 
 def _ruled(call: Call, name: str, error: str) -> dict[str, str]:
@@ -169,10 +179,6 @@ def _by_name(call: Call, found: object) -> dict[str, str]:
         else:
             result[name] = gradient
     return result
-
-
-def _equal_shapes(w: Writer, node: NodeProto) -> bool:
-    return all(w.shape(name) is not None and w.shape(name) == w.shape(node.output[0]) for name in node.input)
 
 
 def _total(w: Writer, tape: Tape, parts: list[str], value: str) -> str:

@@ -42,7 +42,7 @@ def prelu(c: Call, dy: str) -> Gradients:
 def elu(c: Call, dy: str) -> Gradients:
     alpha = float(c.attr("alpha", 1.0))
     # For x <= 0 the slope is alpha*exp(x) = y + alpha.
-    slope = c.op("Min", c.op("Add", c.y(), c.number(alpha, c.y())), c.number(alpha, c.y()))
+    slope = c.op("Add", c.y(), c.number(alpha, c.y()))
     positive = c.op("Greater", c.x(0), c.number(0, c.x(0)))
     return {0: c.op("Mul", dy, c.op("Where", positive, c.number(1, c.y()), slope))}
 
@@ -181,13 +181,28 @@ def div(c: Call, dy: str) -> Gradients:
 
 
 def power(c: Call, dy: str) -> Gradients:
-    exponent = c.w.array(c.x(1))
-    if exponent is None or exponent.size != 1 or c.wants(1) or c.rank(c.x(1)) > c.rank(c.x(0)):
-        raise LookupError("a computed exponent is left to the general rule")
-    n = float(np.asarray(exponent).reshape(()))
-    x = c.x(0)
-    slope = c.op("Add", x, x) if n == 2 else c.op("Mul", c.op("Pow", x, c.number(n - 1, x)), c.number(n, x))
-    return {0: c.op("Mul", dy, slope)}
+    """x**n: n x**(n-1) in x, log(x) x**n in n; the latter is 0 where x is not positive, as in torch.pow."""
+    x, exponent = c.x(0), c.x(1)
+    stored = None if c.wants(1) else c.w.array(exponent)
+    result: dict[int, str] = {}
+    if c.wants(1):
+        positive = c.op("Greater", x, c.number(0, x))
+        logarithm = c.op("Log", c.op("Where", positive, x, c.number(1, x)))
+        result[1] = unbroadcast(c, c.op("Mul", dy, c.op("Mul", c.y(), logarithm)), exponent, c.y())
+    if not c.wants(0):
+        return result
+    if stored is not None and stored.size == 1 and c.rank(exponent) <= c.rank(x):
+        n = float(np.asarray(stored).reshape(()))
+        if n == 0:
+            return {}
+        slope = c.op("Add", x, x) if n == 2 else c.op("Mul", c.op("Pow", x, c.number(n - 1, x)), c.number(n, x))
+    else:
+        n_ = c.op("CastLike", exponent, x)
+        less = c.op("Sub", n_, c.number(1, x))
+        # Where the exponent is 0 the slope is 0 even at x = 0, where x**-1 has none.
+        safe = c.op("Where", c.op("Equal", n_, c.number(0, x)), c.number(1, x), less)
+        slope = c.op("Mul", c.op("Pow", x, safe), n_)
+    return result | {0: unbroadcast(c, c.op("Mul", dy, slope), x, c.y())}
 
 
 def where(c: Call, dy: str) -> Gradients:

@@ -26,7 +26,7 @@ _FLOATS = {"float16", "bfloat16", "float32", "float64"}
 
 def reads(node: NodeProto) -> list[str]:
     """Every value a node depends on: its inputs in their order, then what its subgraphs read from outside."""
-    own = [name for name in node.input if name]
+    own = list(dict.fromkeys(name for name in node.input if name))
     return own + sorted(captured(node) - set(own))
 
 
@@ -36,7 +36,9 @@ def general_rule(call: Call, gradients: Sequence[str]) -> dict[str, str]:
     if node.op_type in _WRONG and node.domain in {"", "ai.onnx"}:
         raise LookupError(_WRONG[node.op_type])
     wanted = [name for name in reads(node) if name in call.tape.wanted and w.dtype(name) in _FLOATS]
-    seeded = [(name, gradient) for name, gradient in zip(node.output, gradients, strict=True) if gradient]
+    if not wanted:
+        raise LookupError("the type of what it reads is not known")
+    seeded = [(name, gradient) for name, gradient in zip(node.output, gradients, strict=False) if gradient]
     alone = _alone(call)
     try:
         derived = onnx_ad.reverse(

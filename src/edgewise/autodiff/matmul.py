@@ -1,9 +1,9 @@
 """Gradients of matrix products. Transposes are written out: onnxruntime fuses them into its matrix product."""
 
-from edgewise.autodiff.broadcast import reshape_like, unbroadcast
-from edgewise.autodiff.call import Call, Gradients
+from edgewise.autodiff.broadcast import reshape_like, same, unbroadcast
+from edgewise.autodiff.call import Call, Gradients, NoGradient
 
-__all__ = ["gemm", "matmul"]
+__all__ = ["det", "gemm", "matmul"]
 
 
 def matmul(c: Call, dy: str) -> Gradients:
@@ -54,6 +54,11 @@ def gemm(c: Call, dy: str) -> Gradients:
     return result
 
 
+def det(_: Call, _error: str) -> Gradients:
+    """Refused: det(A) inverse(A)^T cannot be written in ONNX's operators, and the general rule takes it for zero."""
+    raise NoGradient("ONNX has no inverse to write its derivative with")
+
+
 def _transposed(c: Call, name: str, rank: int) -> str:
     perm = [*range(rank - 2), rank - 1, rank - 2]
     return c.op("Transpose", name, perm=perm)
@@ -65,11 +70,11 @@ def _batch_unbroadcast(c: Call, product: str, operand: str, rank: int) -> str:
     own = c.shape(operand)
     if whole is None or own is None:
         raise LookupError("the rank of a factor is not known")
-    if whole[:-2] == own[:-2]:
+    if same(whole[:-2], own[:-2]):
         return product
     lead = len(whole) - rank
     axes = [*range(lead), *(lead + at for at in range(rank - 2) if own[at] == 1 and whole[lead + at] != 1)]
-    if any(not isinstance(own[at], int) and own[at] != whole[lead + at] for at in range(rank - 2)):
+    if any(not isinstance(own[at], int) and (own[at] is None or own[at] != whole[lead + at]) for at in range(rank - 2)):
         raise LookupError("batch axes of a factor are not known")
     summed = c.op("ReduceSum", product, c.w.ints(*axes), keepdims=1)
     return reshape_like(c.w, summed, operand) if lead else summed

@@ -12,12 +12,8 @@ def layer_norm(c: Call, dy: str) -> Gradients:
     rank = c.rank(x)
     axis = int(c.attr("axis", -1)) % rank
     axes = list(range(axis, rank))
-    while len(c.node.output) < 3:
-        c.node.output.append("")
-    for at, name in ((1, "mean"), (2, "inverse")):
-        if not c.node.output[at]:
-            c.node.output[at] = c.w.fresh(f"{c.y()}/{name}")
-    normal = c.op("Mul", c.op("Sub", x, c.node.output[1]), c.node.output[2])
+    centred, inverse = _centred(c, axes)
+    normal = c.op("Mul", centred, inverse)
     result: dict[int, str] = {}
     if c.wants(1):
         result[1] = unbroadcast(c, c.op("Mul", dy, normal), c.x(1), c.y())
@@ -28,8 +24,24 @@ def layer_norm(c: Call, dy: str) -> Gradients:
         mean = c.op("ReduceMean", scaled, c.w.ints(*axes), keepdims=1)
         along = c.op("ReduceMean", c.op("Mul", scaled, normal), c.w.ints(*axes), keepdims=1)
         inner = c.op("Sub", c.op("Sub", scaled, mean), c.op("Mul", normal, along))
-        result[0] = c.op("Mul", inner, c.node.output[2])
+        result[0] = c.op("Mul", inner, inverse)
     return result
+
+
+def _centred(c: Call, axes: list[int]) -> tuple[str, str]:
+    """x minus its mean, and 1/deviation."""
+    x = c.x(0)
+    if c.w.dtype(x) != "float32":  # the node gives both in float32 (stash_type)
+        centred = c.op("Sub", x, c.op("ReduceMean", x, c.w.ints(*axes), keepdims=1))
+        variance = c.op("ReduceMean", c.op("Mul", centred, centred), c.w.ints(*axes), keepdims=1)
+        deviation = c.op("Sqrt", c.op("Add", variance, c.number(float(c.attr("epsilon", 1e-5)), x)))
+        return centred, c.op("Reciprocal", deviation)
+    while len(c.node.output) < 3:
+        c.node.output.append("")
+    for at, name in ((1, "mean"), (2, "inverse")):
+        if not c.node.output[at]:
+            c.node.output[at] = c.w.fresh(f"{c.y()}/{name}")
+    return c.op("Sub", x, c.node.output[1]), c.node.output[2]
 
 
 def batch_norm(c: Call, dy: str) -> Gradients:
@@ -50,8 +62,14 @@ def batch_norm(c: Call, dy: str) -> Gradients:
         result[1] = c.op("Mul", projected, inverse)
     if c.wants(2):
         result[2] = errors
+    slope = c.op("Mul", c.x(1), inverse)
+    if not count:  # frozen statistics may themselves be trained
+        if c.wants(3):
+            result[3] = c.op("Neg", c.op("Mul", errors, slope))
+        if c.wants(4):
+            pull = c.op("Mul", c.op("Mul", slope, c.op("Mul", inverse, inverse)), c.number(-0.5, x))
+            result[4] = c.op("Mul", projected, pull)
     if c.wants(0):
-        slope = c.op("Mul", c.x(1), inverse)
         scaled = c.op("Mul", dy, c.op("Reshape", slope, column))
         if count:
             # dx = slope (dy - mean(dy) - centred * inverse^2 * mean(dy * centred))

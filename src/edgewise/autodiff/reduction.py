@@ -2,14 +2,18 @@
 
 from math import prod
 
-from edgewise.autodiff.broadcast import expand_like
-from edgewise.autodiff.call import Call, Gradients
+from edgewise.autodiff.broadcast import expand_like, shape_of
+from edgewise.autodiff.call import Call, Gradients, NoGradient
 
 __all__ = [
     "log_softmax",
     "reduce_extreme",
+    "reduce_l1",
+    "reduce_l2",
+    "reduce_log_sum",
     "reduce_log_sum_exp",
     "reduce_mean",
+    "reduce_prod",
     "reduce_sum",
     "reduce_sum_square",
     "softmax",
@@ -32,6 +36,33 @@ def reduce_mean(c: Call, dy: str) -> Gradients:
         count = c.op("CastLike", c.op("ReduceProd", picked, keepdims=0), c.x(0))
         share = c.op("Div", dy, count)
     return {0: _spread(c, share)}
+
+
+def reduce_l1(c: Call, dy: str) -> Gradients:
+    return {0: c.op("Mul", _kept(c, dy), c.op("Sign", c.x(0)))}
+
+
+def reduce_l2(c: Call, dy: str) -> Gradients:
+    """x / y; 0 where all are 0, as in torch.norm."""
+    nonzero = c.op("Max", _kept(c, c.y()), c.number(1e-30, c.y()))
+    return {0: c.op("Mul", c.op("Div", c.x(0), nonzero), _kept(c, dy))}
+
+
+def reduce_log_sum(c: Call, dy: str) -> Gradients:
+    share = c.op("Mul", _kept(c, dy), c.op("Exp", c.op("Neg", _kept(c, c.y()))))
+    return {0: c.op("Expand", share, shape_of(c.w, c.x(0)))}
+
+
+def reduce_prod(c: Call, dy: str) -> Gradients:
+    """The product of the others: of all but a single 0, and 0 where there are two."""
+    x, axes, zero = c.x(0), c.w.ints(*_axes(c)), c.number(0, c.x(0))
+    none = c.op("Equal", x, zero)
+    filled = c.op("Where", none, c.number(1, x), x)
+    count = c.op("ReduceSum", c.op("CastLike", none, x), axes, keepdims=1)
+    whole = c.op("ReduceProd", filled, axes, keepdims=1)
+    single = c.op("Where", c.op("Equal", count, c.number(1, x)), whole, zero)
+    plain = c.op("Where", c.op("Equal", count, zero), c.op("Div", whole, filled), zero)
+    return {0: c.op("Mul", _kept(c, dy), c.op("Where", none, single, plain))}
 
 
 def reduce_sum_square(c: Call, dy: str) -> Gradients:
@@ -68,7 +99,8 @@ def _axes(c: Call) -> list[int]:
         axes = c.integers(1, default=())
     if not axes:
         if c.attr("noop_with_empty_axes", 0):
-            raise LookupError("a reduction over no axis is left to the general rule")
+            # The specification squares or takes logarithms all the same, onnxruntime gives the input back.
+            raise NoGradient("a reduction over no axis (noop_with_empty_axes): its meaning is not agreed on")
         axes = range(rank)
     return sorted(int(axis) % rank for axis in axes)
 

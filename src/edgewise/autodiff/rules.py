@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from edgewise.autodiff import (
     blocked_rules,
+    contraction,
     convolution,
     elementwise,
     matmul,
@@ -38,16 +39,20 @@ RULES: dict[str, Rule] = {
     "Relu": elementwise.relu, "Sigmoid": elementwise.sigmoid, "Sin": elementwise.sin, "Softplus": elementwise.softplus,
     "Sqrt": elementwise.sqrt_, "Sub": elementwise.sub, "Sum": elementwise.sum_, "Tanh": elementwise.tanh,
     "Where": elementwise.where,
-    "Gemm": matmul.gemm, "MatMul": matmul.matmul,
+    "Det": matmul.det, "Einsum": contraction.einsum, "Gemm": matmul.gemm, "MatMul": matmul.matmul,
     "Conv": convolution.conv, "ConvTranspose": convolution.conv_transpose,
-    "AveragePool": pooling.average_pool, "GlobalAveragePool": pooling.global_average_pool, "MaxPool": pooling.max_pool,
+    "AveragePool": pooling.average_pool, "GlobalAveragePool": pooling.global_average_pool,
+    "GlobalLpPool": pooling.global_lp_pool, "GlobalMaxPool": pooling.global_max_pool, "LpPool": pooling.lp_pool,
+    "MaxPool": pooling.max_pool,
     "Resize": pooling.resize,
     "BatchNormalization": normalization.batch_norm, "LayerNormalization": normalization.layer_norm,
     "LogSoftmax": reduction.log_softmax, "ReduceLogSumExp": reduction.reduce_log_sum_exp,
+    "ReduceL1": reduction.reduce_l1, "ReduceL2": reduction.reduce_l2, "ReduceLogSum": reduction.reduce_log_sum,
     "ReduceMax": reduction.reduce_extreme, "ReduceMean": reduction.reduce_mean, "ReduceMin": reduction.reduce_extreme,
+    "ReduceProd": reduction.reduce_prod,
     "ReduceSum": reduction.reduce_sum, "ReduceSumSquare": reduction.reduce_sum_square, "Softmax": reduction.softmax,
     "Concat": shaping.concat, "DepthToSpace": shaping.depth_to_space, "Expand": shaping.expand, "Flatten": shaping.reshape,
-    "Gather": shaping.gather, "Pad": shaping.pad, "Reshape": shaping.reshape, "Slice": shaping.slice_,
+    "Gather": shaping.gather, "OneHot": shaping.one_hot, "Pad": shaping.pad, "Reshape": shaping.reshape, "Slice": shaping.slice_,
     "SpaceToDepth": shaping.space_to_depth, "Squeeze": shaping.reshape, "Tile": shaping.tile, "Transpose": shaping.transpose,
     "Unsqueeze": shaping.reshape, **BLOCKED,
 }  # fmt: skip
@@ -76,6 +81,6 @@ PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "com.microsoft.nchwc.Conv
 CONSTANT = {
     "And", "ArgMax", "ArgMin", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Ceil", "ConstantOfShape",
     "Equal", "EyeLike", "Floor", "Greater", "GreaterOrEqual", "Hardmax", "IsInf", "IsNaN", "Less", "LessOrEqual", "NonZero",
-    "NonMaxSuppression", "Not", "OneHot", "Or", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
-    "Range", "Round", "Shape", "Sign", "Size", "Xor", "QuantizeLinear", "DynamicQuantizeLinear",
+    "NonMaxSuppression", "Not", "Or", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
+    "Round", "Shape", "Sign", "Size", "Xor", "QuantizeLinear", "DynamicQuantizeLinear",
 }  # fmt: skip

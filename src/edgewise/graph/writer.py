@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from edgewise.graph.inference import Dims, inferred_types
 from edgewise.graph.walk import DTYPES, graphs
 
 __all__ = ["Dims", "Writer"]
 
-#: A shape: a number where it is known, a name or None where it is not.
-Dims = tuple[int | str | None, ...]
 _ELEMENTS = {name: element for element, name in DTYPES.items()}
 _INLINE = 64  # bytes of a constant that are compared as they are; longer ones by digest
 
@@ -34,18 +33,12 @@ class Writer:
         self._written: dict[object, tuple[str, ...]] = {}
         self._types: dict[str, tuple[str, Dims | None]] = {}
         self._reshaped: dict[str, str] = {}  # result of a Reshape written here -> what was reshaped
-        self._arrays: dict[str, TensorProto] = {tensor.name: tensor for tensor in self.graph.initializer}
+        self._arrays = _constants(self.graph) | {tensor.name: tensor for tensor in self.graph.initializer}
         self.infer()
 
     def infer(self) -> None:
         """Find the types and shapes of everything written so far (ONNX shape inference)."""
-        # Large weights do not change a shape; leaving them out keeps the copy that goes through C++ small.
-        small = _without_payload(self.model)
-        inferred = onnx.shape_inference.infer_shapes(small, check_type=False, strict_mode=False, data_prop=True)
-        for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
-            self._types[value.name] = _type(value)
-        for tensor in self.graph.initializer:
-            self._types[tensor.name] = (DTYPES[tensor.data_type], tuple(tensor.dims))
+        self._types.update(inferred_types(self.model))
 
     def fresh(self, stem: str) -> str:
         """A name that nothing in the model has yet."""
@@ -140,6 +133,18 @@ class Writer:
         array = self.array(name)
         return None if array is None else tuple(int(dim) for dim in array.reshape(-1))
 
+    def take_nodes(self) -> list[NodeProto]:
+        """Take out all nodes, to be added again or replaced; gives copies. No later node is merged with one of them."""
+        nodes = []
+        for node in self.graph.node:
+            copy = NodeProto()
+            copy.CopyFrom(node)
+            nodes.append(copy)
+        del self.graph.node[:]
+        self._written.clear()
+        self._reshaped.clear()
+        return nodes
+
     def append_named(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: object) -> None:
         """Add a node whose outputs have names already: where it takes the place of another one."""
         self.append(helper.make_node(operator, inputs, outputs, self.fresh(operator), **attributes))
@@ -204,29 +209,17 @@ def _names(graph: onnx.GraphProto) -> set[str]:
     return names
 
 
-def _type(value: ValueInfoProto) -> tuple[str, Dims | None]:
-    tensor = value.type.tensor_type
-    dtype = DTYPES.get(tensor.elem_type, "")
-    if not tensor.HasField("shape"):
-        return dtype, None
-    dims = tuple(d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in tensor.shape.dim)
-    return dtype, dims
+def _constants(graph: onnx.GraphProto) -> dict[str, TensorProto]:
+    """What Constant nodes hold, in any of their spellings."""
+    found = {}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.domain in {"", "ai.onnx"} and len(node.attribute) == 1:
+            name, value = node.attribute[0].name, helper.get_attribute_value(node.attribute[0])
+            if name == "value":
+                found[node.output[0]] = value
+            elif name in _KINDS:
+                found[node.output[0]] = numpy_helper.from_array(np.asarray(value, _KINDS[name]))
+    return found
 
 
-def _without_payload(model: ModelProto) -> ModelProto:
-    large = {t.name for t in model.graph.initializer if len(t.raw_data) > 4096 and t.data_type != TensorProto.INT64}
-    if not large:
-        return model
-    small = ModelProto()
-    small.CopyFrom(model)
-    kept = [tensor for tensor in small.graph.initializer if tensor.name not in large]
-    infos = [
-        helper.make_tensor_value_info(t.name, t.data_type, list(t.dims))
-        for t in model.graph.initializer
-        if t.name in large
-    ]
-    declared = {value.name for value in small.graph.input}
-    del small.graph.initializer[:]
-    small.graph.initializer.extend(kept)
-    small.graph.input.extend(info for info in infos if info.name not in declared)
-    return small
+_KINDS = {"value_int": "int64", "value_ints": "int64", "value_float": "float32", "value_floats": "float32"}
