@@ -13,7 +13,7 @@ from edgewise.cli.main import build_parser
 from edgewise.compose.importing import Imported
 from edgewise.compose.keys import new_key
 from edgewise.compose.pack_files import _inputs, _states, pack_files
-from edgewise.errors import KeyFileError, MismatchError
+from edgewise.errors import InputError, KeyFileError, MismatchError
 from edgewise.importing.onnx_file import import_onnx
 from edgewise.store.bundles import find_bundle, open_path
 from edgewise.store.home import Home
@@ -114,3 +114,23 @@ def test_what_a_source_says_of_tensors_holds_only_for_those_that_are_still_there
     assert _states(now, said) == (states[0],)
     for other in (replace(known, dtype="uint8"), replace(known, shape=("batch", 2, 1)), replace(known, name="z")):
         assert _inputs(now, replace(said, inputs=(other,))) == now.inputs
+
+
+def test_a_training_step_is_made_where_it_is_asked_for(tmp_path: Path) -> None:
+    pytest.importorskip("onnx_ad")
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [2, 2], [1.0, 0.0, 0.0, 1.0])
+    node = helper.make_node("MatMul", ["x", "w"], ["y"], "layer")
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 2]) for name in "xy"]
+    made = helper.make_model(
+        helper.make_graph([node], "g", infos[:1], infos[1:], [weights]),
+        opset_imports=[helper.make_opsetid("", 18)], ir_version=9,
+    )  # fmt: skip
+    (tmp_path / "w.onnx").write_bytes(made.SerializeToString())
+    given = ("--task", "classification", "--trainable", "w*", "--optimizer", "sgd", "--learning-rate", "0.5")
+    document, notes = packed(tmp_path / "w.onnx", *given)
+    (entry,) = document.training
+    assert (entry.variant, entry.loss, entry.optimizer) == ("fp32", "cross-entropy", "sgd")
+    assert any("can learn on the device: 4 weights" in note for note in notes)
+    assert packed(tmp_path / "w.onnx")[0].training == ()
+    with pytest.raises(InputError, match="are for a training step"):
+        packed(tmp_path / "w.onnx", "--freeze", "w")

@@ -7,6 +7,7 @@ from typing import Any
 from edgewise.bundle.document import TASKS
 from edgewise.cli.output import Progress, add_json, print_json, short, table, unit_bytes, unit_ms
 from edgewise.errors import MissingExtraError
+from edgewise.packing.training_request import LOSSES, OPTIMIZERS
 
 __all__ = ["register", "run"]
 
@@ -30,6 +31,7 @@ def register(commands: Any) -> None:
     add_json(parser)
     _add_interface(parser.add_argument_group("interface"))
     _add_evidence(parser.add_argument_group("evidence"))
+    _add_learning(parser.add_argument_group("learning on the device (needs the extra train)"))
     parser.set_defaults(run=run)
 
 
@@ -83,6 +85,40 @@ def _add_evidence(group: Any) -> None:
     signing.add_argument(
         "--unsigned", action="store_true", help="do not sign; such a bundle loads only with --unsafe-no-verification"
     )
+
+
+def _add_learning(group: Any) -> None:
+    group.add_argument(
+        "--trainable", action="append", nargs="?", const="*", default=[], metavar="PATTERN",
+        help="add a training step; alone it trains all weights, else those whose names match (may be repeated)",
+    )  # fmt: skip
+    group.add_argument(
+        "--freeze",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="weights that stay as they are; may be repeated",
+    )
+    group.add_argument("--loss", choices=LOSSES, default="", help="what it learns by (default: what the task asks for)")
+    group.add_argument("--optimizer", choices=OPTIMIZERS, default="adam", help="(default adam)")
+    group.add_argument(
+        "--learning-rate",
+        type=float,
+        metavar="RATE",
+        help="where the device says nothing else (default: the optimiser's)",
+    )
+    group.add_argument(
+        "--lora", type=int, default=0, metavar="RANK",
+        help="train adapters of this rank beside the layers instead of the weights; patterns then name nodes",
+    )  # fmt: skip
+    group.add_argument(
+        "--batch-statistics", action="store_true",
+        help="batch normalisation learns too: for hundreds of examples, not for dozens",
+    )  # fmt: skip
+    group.add_argument(
+        "--recompute", type=int, default=1, metavar="PARTS",
+        help="keep values only between so many parts and compute the rest again: less memory, more time",
+    )  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 import math
 import os
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,18 @@ from edgewise.errors import InputError
 from edgewise.graph.edit import freeze_input
 from edgewise.graph.inspect import read_model
 from edgewise.importing.imported import ImportedModel
+from edgewise.packing.training_request import TrainingRequest
 from edgewise.store.files import read_bounded
 
-__all__ = ["check_target", "read_labels", "read_states", "with_constants", "with_range", "with_sample_rate"]
+__all__ = [
+    "check_target",
+    "read_labels",
+    "read_states",
+    "read_training",
+    "with_constants",
+    "with_range",
+    "with_sample_rate",
+]
 
 _LABEL_BYTES = 1 << 20
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -68,6 +78,22 @@ def read_states(texts: list[str], model: ImportedModel) -> tuple[StateSpec, ...]
             )
         states.append(StateSpec(into, out))
     return tuple(states)
+
+
+def read_training(options: Namespace) -> TrainingRequest | None:
+    """The training step that is asked for; None where none is. Raises InputError for its settings without ``--trainable``."""
+    asked = TrainingRequest(
+        tuple(options.trainable) or ("*",), tuple(options.freeze), options.loss, options.optimizer, options.learning_rate,
+        options.lora, options.batch_statistics, options.recompute,
+    )  # fmt: skip
+    if options.trainable:
+        return asked
+    if asked != TrainingRequest():
+        raise InputError(
+            "--freeze, --loss, --optimizer, --learning-rate, --lora, --batch-statistics and --recompute are for a training step",
+            remedy="Add --trainable, alone for all weights or with a pattern of their names.",
+        )
+    return None
 
 
 def with_range(inputs: tuple[TensorSpec, ...], text: str) -> tuple[TensorSpec, ...]:

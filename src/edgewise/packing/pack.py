@@ -17,7 +17,7 @@ from edgewise.bundle.document import Document
 from edgewise.bundle.statement import release_statement
 from edgewise.bundle.tensors import StateSpec, TensorSpec
 from edgewise.clock import Clock, SystemClock
-from edgewise.errors import EdgewiseError, InputError, ProbeError
+from edgewise.errors import EdgewiseError, InputError, MissingExtraError, ProbeError
 from edgewise.importing.imported import ImportedModel
 from edgewise.measure.candidates import candidates_for, reference_candidate
 from edgewise.measure.dataset import Dataset
@@ -26,6 +26,7 @@ from edgewise.measure.memory import peak_memory
 from edgewise.packing.describing import describe, narrowed
 from edgewise.packing.faithful import compare_recorded
 from edgewise.packing.golden import Samples, from_data, from_seeds, record_golden
+from edgewise.packing.training_request import TrainingRequest
 from edgewise.runtime.device import read_device
 from edgewise.runtime.opening import open_candidate
 from edgewise.runtime.replay import require_replay
@@ -44,6 +45,7 @@ class PackRequest:
 
     evaluation: labelled data to measure on. golden: where golden inputs are taken from, by default ``evaluation``.
     allow_unfaithful: pack variants whose answers point elsewhere than the first one's (cosine below 0.9) all the same.
+    training: the step by which the model may learn on a device; needs the extra "train".
     """
 
     name: str
@@ -62,6 +64,7 @@ class PackRequest:
     licence: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
     allow_unfaithful: bool = False
+    training: TrainingRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,9 @@ def pack(
             blobs.append(data)
             bundle = build_bundle(document, blobs)
             notes += compare_recorded(document, data, allow_unfaithful=request.allow_unfaithful)
+        if request.training is not None:
+            progress("training step", 0, 1)
+            bundle = _with_step(bundle, request, request.training, blobs, home, notes)
         evaluations, skipped = _measure(bundle, request.evaluation, home, clock, progress)
     if key is None:
         return Packed(bundle, tuple(evaluations), tuple(notes), tuple(skipped))
@@ -126,6 +132,21 @@ def sign_release(bundle: Bundle, key: PrivateKey) -> Bundle:
     document = bundle.document
     release = release_statement(document.name, document.version, bundle.content(), list(bundle.evidence()))
     return with_evidence(bundle, [sign_statement(release, key)])
+
+
+def _with_step(
+    bundle: Bundle, request: PackRequest, training: TrainingRequest, blobs: list[bytes], home: Home, notes: list[str]
+) -> Bundle:
+    try:
+        # Deferred: it needs the extra "train".
+        from edgewise.packing.trainable import attach_step  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"making a training step needs {error.name}", remedy="pip install 'edgewise[train]'"
+        ) from None
+    attached = attach_step(bundle, request.models, training, home.root / "step")
+    notes += attached.notes
+    return build_bundle(attached.document, [*blobs, *attached.blobs])
 
 
 def _samples(request: PackRequest, bundle: Bundle, home: Home) -> tuple[Samples | None, list[str]]:

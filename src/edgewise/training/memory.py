@@ -63,13 +63,15 @@ def refuse_over_budget(spec: StepSpec, samples: int, budget: int) -> None:
     )  # fmt: skip
 
 
-def measure_memory(folder: Path, samples: int, python: str, sizes: dict[str, int] | None = None) -> StepMemory:
+def measure_memory(
+    folder: Path, samples: int, python: str, sizes: dict[str, int] | None = None, *, frugal: bool = False
+) -> StepMemory:
     """Measure the step that ``TrainingStep.write`` kept in ``folder``, in a process of its own, over batches of ``samples``.
 
-    sizes: of dimensions that vary and are not the batch ("time"), 1 where not given. Raises ProbeError where the process ends
-    without a result.
+    sizes: of dimensions that vary and are not the batch ("time"), 1 where not given. frugal: as a trainer with a budget works.
+    Raises ProbeError where the process ends without a result.
     """
-    request = json.dumps({"folder": str(folder), "samples": samples, "sizes": sizes or {}})
+    request = json.dumps({"folder": str(folder), "samples": samples, "sizes": sizes or {}, "frugal": frugal})
     try:
         # -P: with -m alone Python would import whatever is called numpy.py in the current folder.
         done = subprocess.run(  # noqa: S603  (our own module, arguments as a list)

@@ -20,7 +20,7 @@ def main(request: str) -> None:
     """Print ``{"baseline": bytes, "peak": bytes}`` for a request as ``measure_memory`` writes it."""
     asked = json.loads(request)
     baseline = peak_bytes()
-    stepper = Stepper(TrainingStep.read(Path(asked["folder"])), threads=1)
+    stepper = Stepper(TrainingStep.read(Path(asked["folder"])), threads=1, frugal=asked["frugal"])
     batch = _batch(stepper.spec, asked["samples"], asked["sizes"])
     for _ in range(_STEPS * stepper.spec.accumulates):
         stepper.step(
