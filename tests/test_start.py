@@ -34,6 +34,7 @@ def test_the_first_use_loads_what_it_needs_and_no_more() -> None:
         "tqdm",
         "PIL",
         "edgewise.measure",
+        "edgewise.training",
         "edgewise.importing",
     }
 

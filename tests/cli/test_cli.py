@@ -273,3 +273,11 @@ def test_demo_runs_and_its_numbers_agree_with_its_receipts(capsys: pytest.Captur
     chosen = next(item for item in result["evaluations"] if item["variant"] == result["chosen"])
     assert result["accuracy"]["value"] == pytest.approx(chosen["metrics"][0]["value"], abs=0.005)
     assert result["accuracy"]["samples"] == 497
+
+
+def test_inspect_says_what_a_model_learns_by(capsys: pytest.CaptureFixture[str], spec: Path) -> None:
+    code, out, _ = run(capsys, "inspect", spec / "vectors" / "training" / "learner.bundle")
+    assert code == 0
+    assert "Learning on the device" in out
+    assert "51 in 4 tensors  cross-entropy  adam" in out
+    assert "for each example of a batch" in out

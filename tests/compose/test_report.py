@@ -65,3 +65,13 @@ def test_a_bundle_with_a_damaged_blob_is_refused_and_not_described(tmp_path: Pat
     with pytest.raises(HostileBundleError) as raised:
         make_report(str(tmp_path / "m.bundle"), None, trusting_home)
     assert raised.value.rule == "digest-mismatch"
+
+
+def test_a_training_step_is_described_though_nothing_of_it_is_run(spec: Path, trusting_home: Home) -> None:
+    report = make_report(str(spec / "vectors" / "training" / "learner.bundle"), None, trusting_home)
+    (step,) = report.teaching
+    assert (step.variant, step.loss, step.optimizer) == ("fp32", "cross-entropy", "adam")
+    assert (step.weights, step.tensors, step.learning_rate) == (4 * 6 + 6 + 6 * 3 + 3, 4, 0.0625)
+    assert step.memory is not None
+    assert report.to_json()["training"][0]["memory"]["fixedBytes"] == step.memory.fixed
+    assert step.size > 0

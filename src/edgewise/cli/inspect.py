@@ -7,7 +7,7 @@ from typing import Any
 from edgewise.bundle.tensors import TensorSpec
 from edgewise.cli.options import add_trust
 from edgewise.cli.output import add_json, heading, print_json, short, table, unit_bytes, unit_ms
-from edgewise.compose.report import Report, make_report
+from edgewise.compose.report import Report, Teaching, make_report
 from edgewise.measure.receipt import Receipt
 
 __all__ = ["register", "run"]
@@ -90,9 +90,33 @@ def _print(report: Report) -> None:
             for v in document.variants
         ]
         table(allowed, ("variant", "allowed difference"))
+    if report.teaching:
+        heading("Learning on the device")
+        table(
+            [
+                (
+                    step.variant,
+                    f"{step.weights:,} in {step.tensors} tensors",
+                    step.loss or "-",
+                    step.optimizer or "-",
+                    "-" if step.learning_rate is None else f"{step.learning_rate:g}",
+                    _needed(step),
+                    unit_bytes(step.size),
+                )
+                for step in report.teaching
+            ],
+            ("variant", "trains", "loss", "optimiser", "rate", "memory", "size"),
+        )
     if document.files:
         heading("Files")
         table([(file.path, file.media_type, unit_bytes(file.size)) for file in document.files])
+
+
+def _needed(step: Teaching) -> str:
+    memory = step.memory
+    if memory is None:
+        return "not known"
+    return f"{unit_bytes(memory.fixed)} + {unit_bytes(memory.per_sample)} for each example of a batch"
 
 
 def _about(spec: TensorSpec, role: str) -> str:

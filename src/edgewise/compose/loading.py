@@ -7,20 +7,23 @@ open that variant from its compiled copy. Only when the bundle, an engine or the
 from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgewise.bundle.bundle import Bundle
 from edgewise.compose.choices import read_choice
 from edgewise.compose.keys import read_root
-from edgewise.errors import EdgewiseError, SignatureError
+from edgewise.errors import EdgewiseError, InputError, SignatureError
 from edgewise.runtime.device import DeviceFacts, read_device
 from edgewise.runtime.opening import Candidate, open_candidate
 from edgewise.runtime.requirements import Requirements
-from edgewise.runtime.session import Session
+from edgewise.runtime.session import Session, Teach
 from edgewise.store.bundles import find_bundle, open_path
 from edgewise.store.home import Home
 from edgewise.trust.root import TrustRoot
 from edgewise.trust.verification import Verification, verify_bundle
+
+if TYPE_CHECKING:
+    from edgewise.training.personal import PersonalTrainer
 
 __all__ = ["load", "open_verified", "read_trust"]
 
@@ -32,6 +35,7 @@ def load(
     require: Mapping[str, Any] | Requirements | None = None,
     home: str | PathLike[str] | Home | None = None,
     unsafe_no_verification: bool = False,
+    personal: str | PathLike[str] | None = None,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Session:
     """A session that answers, from a bundle file, a folder, or the name of an installed bundle.
@@ -39,6 +43,7 @@ def load(
     trust: a trust root, or the path of one; by default the user's own (``EDGEWISE_HOME/root.json``).
     require: clauses that must hold on this device (see ``Requirements``), for instance ``{"max_p95_ms": 5}``.
     unsafe_no_verification: load a bundle that nobody we trust has signed. Its model then runs with your rights.
+    personal: a file that ``Session.trainer().save`` wrote: answer with those weights, by onnxruntime on the CPU.
 
     progress: called with (what, done, in all) while a first load measures.
 
@@ -46,12 +51,15 @@ def load(
     made again when the bundle, an engine's version or the device changes.
 
     Raises NotFoundError; HostileBundleError for a malformed bundle; SignatureError for one that is not signed by a trusted
-    key; RequirementError, with the reason for each candidate, where no variant is right and meets the requirements.
+    key; RequirementError, with the reason for each candidate, where no variant is right and meets the requirements;
+    MismatchError where the personal weights were learnt with another training step than this bundle's.
     """
     place = home if isinstance(home, Home) else Home(Path(home)) if home is not None else Home.default()
     demanded = require if isinstance(require, Requirements) else Requirements.parse(require or {})
     path = find_bundle(str(ref), place)
     bundle, verification = open_verified(path, trust, place, unsafe_no_verification=unsafe_no_verification)
+    if personal is not None:
+        return _open_personal(bundle, Path(personal), demanded)
     device = read_device()
     known = read_choice(bundle, demanded, place, device, verification)
     if known is not None:
@@ -64,6 +72,27 @@ def load(
 
     chosen = choose_and_keep(bundle, path, demanded, place, device, verification, progress)
     return open_chosen(bundle, (chosen.candidate, chosen.reason), demanded, place, device)
+
+
+def _open_personal(bundle: Bundle, path: Path, require: Requirements) -> Session:
+    if require != Requirements():
+        raise InputError(
+            "requirements choose among the variants as they were published, and personal weights are none of them",
+            remedy="Load with either require or personal.",
+        )
+    # Deferred: a device that only answers never imports what learns.
+    from edgewise.compose.learning import open_personal  # noqa: PLC0415
+
+    return open_personal(bundle, path)
+
+
+def _teach(bundle: Bundle) -> Teach:
+    def teach(variant: str, *, budget: int | None, threads: int | None, frugal: bool | None) -> "PersonalTrainer":
+        from edgewise.compose.learning import open_trainer  # noqa: PLC0415  (as above)
+
+        return open_trainer(bundle, variant, budget=budget, threads=threads, frugal=frugal)
+
+    return teach
 
 
 def open_verified(
@@ -94,7 +123,9 @@ def open_chosen(
     """A session for a choice that was made; where a provider is required, its placement is proven for this very session."""
     candidate, reason = chosen
     proven = bool(require.provider)
-    session = open_candidate(bundle, candidate, home=home, device=device, record_placement=proven, reason=reason)
+    session = open_candidate(
+        bundle, candidate, home=home, device=device, record_placement=proven, reason=reason, teach=_teach(bundle)
+    )
     if proven:
         try:
             require.check_placement(session.placement(), candidate.variant)

@@ -1,6 +1,7 @@
 """What a bundle says about itself, gathered for a page."""
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,34 @@ from edgewise.measure.receipt import Receipt, parse_receipt
 from edgewise.runtime.golden_set import read_golden
 from edgewise.store.bundles import find_bundle, open_path
 from edgewise.store.home import Home
+from edgewise.training.step_spec import PARAMETER, MemoryEstimate, StepSpec
 from edgewise.trust.verification import verify_bundle
 
-__all__ = ["Report", "make_report"]
+__all__ = ["Report", "Teaching", "make_report"]
+
+
+@dataclass(frozen=True, slots=True)
+class Teaching:
+    """One training step. weights: numbers that it changes, in so many tensors. size: bytes of its parts.
+
+    learning_rate: where nobody says another; None where the step has none. memory: None where nobody measured it.
+    """
+
+    variant: str
+    loss: str
+    optimizer: str
+    weights: int
+    tensors: int
+    learning_rate: float | None
+    memory: MemoryEstimate | None
+    size: int
+
+    def to_json(self) -> dict[str, Any]:
+        memory = self.memory and {"fixedBytes": self.memory.fixed, "bytesPerSample": self.memory.per_sample}
+        return {
+            "variant": self.variant, "loss": self.loss, "optimizer": self.optimizer, "weights": self.weights,
+            "tensors": self.tensors, "learningRate": self.learning_rate, "memory": memory, "bytes": self.size,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +49,7 @@ class Report:
     """signature: in words. receipts: each with whether someone trusted vouches for it. size: bytes of all blobs.
 
     others: evidence of kinds that mean nothing here, each with whether someone trusted vouches for it.
+    teaching: the training steps that came with its variants.
     """
 
     bundle: Bundle
@@ -32,6 +59,7 @@ class Report:
     golden_count: int
     size: int
     others: tuple[tuple[str, str], ...] = ()
+    teaching: tuple[Teaching, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -44,6 +72,7 @@ class Report:
             "receipts": [{**receipt.to_json(), "trusted": trusted} for receipt, trusted in self.receipts],
             "goldenInputs": self.golden_count,
             "otherEvidence": [{"kind": kind, "counts": counts} for kind, counts in self.others],
+            "training": [step.to_json() for step in self.teaching],
         }
 
 
@@ -73,8 +102,31 @@ def make_report(ref: str, trust: Path | None, home: Home | None = None) -> Repor
     layers = {layer.digest: layer.size for layer in (bundle.manifest.config, *bundle.manifest.layers)}
     golden = read_golden(bundle)
     return Report(
-        bundle, signature, trusted, receipts, golden.count if golden else 0, sum(layers.values()), (*others, *malformed)
-    )
+        bundle, signature, trusted, receipts, golden.count if golden else 0, sum(layers.values()), (*others, *malformed),
+        _teaching(bundle),
+    )  # fmt: skip
+
+
+def _teaching(bundle: Bundle) -> tuple[Teaching, ...]:
+    found = []
+    for entry in bundle.document.training:
+        files = entry.files(bundle.document.files)
+        spec = StepSpec.from_json(bundle.read(files["spec.json"]))
+        trained = spec.of_role(PARAMETER)
+        rate = next((scalar.default for scalar in spec.scalars if scalar.name == "learning_rate"), None)
+        found.append(
+            Teaching(
+                entry.variant,
+                entry.loss,
+                entry.optimizer,
+                sum(prod(state.shape) for state in trained),
+                len(trained),
+                rate,
+                spec.memory,
+                sum(file.size for file in files.values()),
+            )
+        )
+    return tuple(found)
 
 
 def _receipts(

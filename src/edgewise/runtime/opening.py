@@ -11,10 +11,10 @@ from edgewise.digests import digest_of, hex_of
 from edgewise.records import dataclass
 from edgewise.runtime.device import DeviceFacts
 from edgewise.runtime.engine import Engine, OpenOptions, find_engine
-from edgewise.runtime.session import Origin, Session
+from edgewise.runtime.session import Origin, Session, Teach
 from edgewise.store.home import Home
 
-__all__ = ["Candidate", "cache_folder", "open_candidate"]
+__all__ = ["Candidate", "cache_folder", "open_candidate", "origin_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ def open_candidate(
     device: DeviceFacts,
     record_placement: bool = False,
     reason: str = "",
+    teach: Teach | None = None,
 ) -> Session:
     """A session for ``candidate``. Raises what the engine raises, and ModelError where the interface does not fit."""
     engine = find_engine(candidate.engine)
@@ -54,7 +55,7 @@ def open_candidate(
         record_placement=record_placement,
     )
     opened = engine.open(bundle.model_files(variant), options)
-    return Session(bundle.document, variant, opened, _origin(bundle.document, candidate, reason))
+    return Session(bundle.document, variant, opened, origin_of(bundle.document, candidate, reason), teach)
 
 
 def cache_folder(home: Home, variant: Variant, engine: Engine, candidate: Candidate, device: DeviceFacts) -> Path:
@@ -86,7 +87,8 @@ def _scale(spec: TensorSpec) -> tuple[float, int]:
     return 1.0, 0
 
 
-def _origin(document: Document, candidate: Candidate, reason: str) -> Origin:
+def origin_of(document: Document, candidate: Candidate, reason: str) -> Origin:
+    """What the answers of a session for ``candidate`` have in common."""
     decision = next((spec for spec in document.outputs if spec.name == document.decision), document.outputs[0])
     # A vector of a fixed length above one is the answer to one input, by a model that knows no batches.
     alone = len(decision.shape) == 1 and isinstance(decision.shape[0], int) and decision.shape[0] > 1

@@ -2,18 +2,21 @@
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from edgewise.bundle.document import Document, Variant
-from edgewise.errors import ModelError, TensorError
+from edgewise.errors import ModelError, TensorError, UnsupportedError
 from edgewise.records import dataclass
 from edgewise.runtime.answer import Answer
 from edgewise.runtime.engine import Array, EngineSession, Placement
 from edgewise.runtime.inputs import checks_for
 
-__all__ = ["Origin", "Session", "Stream"]
+if TYPE_CHECKING:
+    from edgewise.training.personal import PersonalTrainer
+
+__all__ = ["Origin", "Session", "Stream", "Teach"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +39,29 @@ class Origin:
     reason: str = ""
 
 
+class Teach(Protocol):
+    """Makes the trainer of a variant. Handed in from above: answering does not know how learning is done."""
+
+    def __call__(
+        self, variant: str, *, budget: int | None, threads: int | None, frugal: bool | None
+    ) -> "PersonalTrainer": ...
+
+
 class Session:
     """One variant, opened. Made by ``edgewise.load``; safe to call from several threads."""
 
-    def __init__(self, document: Document, variant: Variant, opened: EngineSession, origin: Origin) -> None:
+    def __init__(
+        self,
+        document: Document,
+        variant: Variant,
+        opened: EngineSession,
+        origin: Origin,
+        teach: Teach | None = None,
+    ) -> None:
         self.document = document
         self.variant = variant
         self.origin = origin
+        self._teach = teach
         self._run = opened.run
         self._opened = opened
         stateful = {state.input for state in document.states}
@@ -72,6 +91,24 @@ class Session:
     def stream(self) -> "Stream":
         """A conversation with a stateful model: each call sees the state that the one before left."""
         return Stream(self)
+
+    def trainer(
+        self, *, budget: int | None = None, threads: int | None = None, frugal: bool | None = None
+    ) -> "PersonalTrainer":
+        """Learn on this device: a trainer that starts from the weights that answer here. This session stays as it is.
+
+        budget: bytes that learning may add to this process; what does not fit is refused beforehand, with what would fit.
+        threads: None for as many as there are cores. frugal: give memory back as soon as it is free, at the price of time;
+        None for where there is a budget. The trainer is of this session's variant, or else of the one in the bundle that
+        came with a training step; both answer the same inputs.
+        Raises UnsupportedError where the bundle has no training step, MemoryBudgetError.
+        """
+        if self._teach is None:
+            raise UnsupportedError(
+                "this session cannot learn: it was not opened by edgewise.load",
+                remedy="Open the bundle with edgewise.load, and take the trainer of that session.",
+            )
+        return self._teach(self.variant.name, budget=budget, threads=threads, frugal=frugal)
 
     def placement(self) -> Placement:
         """Which graph node runs on which provider. Recorded where a provider is required: ``require={"provider": ...}``."""

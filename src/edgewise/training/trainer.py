@@ -8,10 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgewise.bundle.limits import Limits
-from edgewise.bundle.safetensors import Array, dump_arrays, parse_arrays
-from edgewise.errors import DataError, MismatchError, TensorError
-from edgewise.store.files import read_bounded, write_bytes
+from edgewise.bundle.safetensors import Array
+from edgewise.errors import DataError
 from edgewise.training.averages import AVERAGED
 from edgewise.training.batches import SAMPLE_WEIGHT, ArrayBatches
 from edgewise.training.history import FitResult, Watch
@@ -21,19 +19,27 @@ from edgewise.training.schedules import parse_schedule
 from edgewise.training.settings import FitSettings
 from edgewise.training.step_file import TrainingStep, ValueSpec
 from edgewise.training.stepper import Stepper
+from edgewise.training.weights_file import read_weights, write_weights
 
 __all__ = ["Trainer"]
 
-_STEP = "edgewise/step"  # in a file of weights: the digest of the step that they belong to
-_LARGEST = (2 << 30) - 1  # bytes
 _PREDICT = 64  # samples at a time
 
 
 class Trainer:
     """A model that learns here. ``fit``, ``predict``, and ``save`` and ``load`` for the weights that came of it."""
 
-    def __init__(self, step: TrainingStep, *, budget: int | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        step: TrainingStep,
+        *,
+        budget: int | None = None,
+        threads: int | None = None,
+        frugal: bool | None = None,
+    ) -> None:
         """budget: bytes that training may add to this process, by the step's own estimate; None for no limit.
+
+        frugal: give memory back as soon as it is free, at the price of time; None for where there is a budget.
 
         Raises MemoryBudgetError, before anything is opened, where not even one sample fits.
         """
@@ -42,7 +48,7 @@ class Trainer:
         self._budget = budget
         if budget is not None:
             refuse_over_budget(step.spec, self._fixed or 1, budget)
-        self.stepper = Stepper(step, threads)
+        self.stepper = Stepper(step, threads, frugal=budget is not None if frugal is None else frugal)
 
     def fit(
         self,
@@ -103,8 +109,7 @@ class Trainer:
 
     def save(self, path: Path) -> None:
         """Keep the weights in a file (safetensors). Raises StorageError where that is not possible."""
-        digest = np.frombuffer(self.stepper.digest.encode(), np.uint8)
-        write_bytes(path, dump_arrays({**self.stepper.state(AVERAGED), _STEP: digest}), mode=0o600)
+        write_weights(path, self.stepper.state(AVERAGED), self.stepper.digest)
 
     def load(self, path: Path) -> None:
         """Go on with the weights that ``save`` kept.
@@ -112,18 +117,7 @@ class Trainer:
         Raises NotFoundError, HostileBundleError for a damaged file, MismatchError for the weights of another step; the weights
         are then unchanged.
         """
-        arrays = parse_arrays(
-            read_bounded(path, _LARGEST, "the file of weights"), str(path), Limits(array_bytes=_LARGEST)
-        )
-        digest = arrays.pop(_STEP, None)
-        if digest is None or digest.tobytes() != self.stepper.digest.encode():
-            raise MismatchError(
-                f"the weights in {path} belong to another training step",
-                remedy="Load them with the model that they were trained with.", path=str(path),
-            )  # fmt: skip
-        if bad := [name for name, array in arrays.items() if array.dtype.kind == "f" and np.isnan(array).any()]:
-            raise TensorError(f"the weights in {path} have NaN in {', '.join(bad[:5])}", path=str(path))
-        self.stepper.load(arrays, AVERAGED)
+        self.stepper.load(read_weights(path, self.stepper.digest), AVERAGED)
 
     def reset(self) -> None:
         """Back to the weights that came with the model."""
