@@ -21,7 +21,7 @@ from edgewise.autodiff.differentiate import differentiate
 from edgewise.graph.order import pruned
 from edgewise.graph.writer import Writer
 
-__all__ = ["Case", "Held", "Stored", "call", "check", "derive", "gradients", "run"]
+__all__ = ["Case", "Held", "Stored", "call", "check", "derive", "gradients", "reference", "run"]
 
 Array = np.ndarray[Any, Any]
 STEP = 1e-5
@@ -130,6 +130,11 @@ def gradients(case: Case, *, weighted: bool = True, symbolic: bool = False) -> d
 def run(model: ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
     """Outputs of a model on onnxruntime, one thread."""
     return _runtime(model)(feeds)
+
+
+def reference(model: ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """Outputs of a model on onnx's reference implementation, mended where it is not exact."""
+    return _reference(model)(feeds)
 
 
 def derive(
