@@ -98,15 +98,15 @@ def _axes(c: Call) -> list[int]:
     if axes is None:
         axes = c.integers(1, default=())
     if not axes:
-        if c.attr("noop_with_empty_axes", 0):
-            # The specification squares or takes logarithms all the same, onnxruntime gives the input back.
-            raise NoGradient("a reduction over no axis (noop_with_empty_axes): its meaning is not agreed on")
         axes = range(rank)
     return sorted(int(axis) % rank for axis in axes)
 
 
 def _kept(c: Call, name: str) -> str:
     """``name``, shaped like the output, with the reduced axes as axes of length 1."""
+    if c.attr("noop_with_empty_axes", 0) and not c.attr("axes") and not c.integers(1, default=()):
+        # The specification squares or takes logarithms all the same, onnxruntime gives the input back.
+        raise NoGradient("a reduction over no axis (noop_with_empty_axes): its meaning is not agreed on")
     return name if c.attr("keepdims", 1) or c.rank(c.x(0)) == 0 else c.op("Unsqueeze", name, c.w.ints(*_axes(c)))
 
 
