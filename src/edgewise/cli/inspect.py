@@ -77,6 +77,15 @@ def _print(report: Report) -> None:
         heading("Other evidence")
         table(report.others, ("kind", "counts"))
     heading("Golden set")
+    _print_golden(report)
+    _print_teaching(report)
+    if document.files:
+        heading("Files")
+        table([(file.path, file.media_type, unit_bytes(file.size)) for file in document.files])
+
+
+def _print_golden(report: Report) -> None:
+    document = report.bundle.document
     golden = document.golden
     if golden is None:
         print("none")
@@ -90,6 +99,9 @@ def _print(report: Report) -> None:
             for v in document.variants
         ]
         table(allowed, ("variant", "allowed difference"))
+
+
+def _print_teaching(report: Report) -> None:
     if report.teaching:
         heading("Learning on the device")
         table(
@@ -107,9 +119,6 @@ def _print(report: Report) -> None:
             ],
             ("variant", "trains", "loss", "optimiser", "rate", "memory", "size"),
         )
-    if document.files:
-        heading("Files")
-        table([(file.path, file.media_type, unit_bytes(file.size)) for file in document.files])
 
 
 def _needed(step: Teaching) -> str:
