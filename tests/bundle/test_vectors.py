@@ -128,6 +128,23 @@ def test_every_document_fits_its_schema(name: str) -> None:
         predicates[statement["predicateType"]].validate(statement["predicate"])
 
 
+def test_a_training_step_fits_its_schema_and_a_hostile_one_does_not() -> None:
+    """The exceptions are references between fields, which JSON Schema has no words for."""
+    learner = VECTORS.parent / "training" / "learner.bundle"
+    bundle = open_bundle(TarSource(BytesIO(learner.read_bytes())))
+    schema("bundle").validate(json.loads(document_bytes(bundle)))
+    (entry,) = bundle.document.training
+    described = schema("training-step")
+    described.validate(json.loads(bundle.training_parts(entry)["spec.json"]))
+    attacks = REPOSITORY / "spec" / "attacks" / "step-spec"
+    accepted = {
+        path.stem
+        for path in attacks.glob("*.json")
+        if "deep" not in path.stem and described.is_valid(json.loads(path.read_bytes()))
+    }
+    assert accepted == {"step-spec-no-parameter", "step-spec-state-twice"}
+
+
 def test_the_trust_root_fits_its_schema() -> None:
     schema("root").validate(table("root"))
 
