@@ -42,7 +42,7 @@ def recurrent(operator: str, gates: int) -> Builder:
         # direction. So: float32, a step that suits it, a tolerance that suits that.
         arrays = [x, w, r, *more]
         narrow = [a.astype(np.float32) if isinstance(a, np.ndarray) and a.dtype == np.float64 else a for a in arrays]
-        return call(operator, *narrow, outputs=names, step=0.02, tolerance=3e-3, **given)
+        return call(operator, *narrow, outputs=names, step=0.005, tolerance=2e-3, **given)
 
     return build
 

@@ -54,7 +54,7 @@ def einsum(draw: Draw) -> Case:
     operands = []
     for term in equation.split("->")[0].split(","):
         front, dots, back = term.partition("...")
-        own = tuple(n if flag(draw) else 1 for n in lead[draw(st.integers(0, len(lead))) :]) if dots else ()
+        own = tuple(n if flag(draw) else 1 for n in lead) if dots else ()
         shape = (*(sizes[x] for x in front), *own, *(sizes[x] for x in back))
         operands.append(apart(random, shape))
     return call("Einsum", *operands, equation=equation)

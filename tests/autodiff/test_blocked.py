@@ -79,10 +79,15 @@ class Network:
             return  # hardly anything but noise is left of so few
         scale, shift = (self.parameter(self.random.uniform(0.5, 1.5, self.channels)) for _ in "ab")
         mean, var = (self.parameter(np.ones(self.channels)) for _ in "mv")
-        self.at = self.add("BatchNormalization", self.at, scale, shift, mean, var, outputs=3, training_mode=1, epsilon=1e-3)
+        self.at = self.add(
+            "BatchNormalization", self.at, scale, shift, mean, var, outputs=3, training_mode=1, epsilon=1e-3
+        )
 
     def model(self) -> ModelProto:
-        inputs = [helper.make_tensor_value_info(k, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for k, v in self.values.items()]
+        inputs = [
+            helper.make_tensor_value_info(k, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
+            for k, v in self.values.items()
+        ]
         graph = helper.make_graph(self.nodes, "net", inputs, [])
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
@@ -126,7 +131,9 @@ def layer(draw: Draw, net: Network) -> None:
     if how.endswith("relu+relu"):
         net.at = net.add("Add", net.at, net.add("Relu", net.nodes[-1].input[0]))
     if how == "smooth":
-        net.at = net.add(draw(st.sampled_from(["Sigmoid", "Tanh", "HardSwish", "LeakyRelu", "Softplus", "Clip"])), net.at)
+        net.at = net.add(
+            draw(st.sampled_from(["Sigmoid", "Tanh", "HardSwish", "LeakyRelu", "Softplus", "Clip"])), net.at
+        )
 
 
 def residual(draw: Draw, net: Network) -> None:

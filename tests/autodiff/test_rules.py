@@ -35,7 +35,8 @@ def test_a_value_that_is_an_output_and_is_used_gets_both() -> None:
 
 def test_a_parameter_on_two_paths_gets_both() -> None:
     nodes = [
-        node("MatMul", ["x", "w"], ["a"]), node("Tanh", ["a"], ["h"]), node("MatMul", ["h", "w"], ["b"]), node("Add", ["b", "w"], ["y"])
+        node("MatMul", ["x", "w"], ["a"]), node("Tanh", ["a"], ["h"]), node("MatMul", ["h", "w"], ["b"]),
+        node("Add", ["b", "w"], ["y"]),
     ]  # fmt: skip
     check(Case(nodes, {"x": noise(2, 2), "w": noise(2, 2)}, ["y"]))
 
@@ -203,6 +204,11 @@ REFUSED = {
         call("LSTM", *(noise(*s).astype(np.float32) for s in ((3, 2, 1), (1, 4, 1), (1, 4, 1))), None,
              Stored(np.array([1, 3], np.int32)), hidden_size=1, outputs=["y"]),
         "sequence_lens",
+    ),
+    "GRU": (
+        call("GRU", *(noise(*s).astype(np.float32) for s in ((3, 2, 1), (1, 3, 1), (1, 3, 1))), None,
+             Stored(np.array([2, 2], np.int32)), hidden_size=1, linear_before_reset=1, outputs=["", "last"]),
+        "bias",
     ),
     "GatherND": (call("GatherND", noise(2, 3), Stored(np.array([[1], [0]])), batch_dims=1), "batch_dims"),
     "MaxPool": (

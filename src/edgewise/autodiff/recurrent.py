@@ -8,9 +8,10 @@ products); backwards, only what really is sequential stays in the Scan: one prod
 (ONNX GRU with linear_before_reset = 1, the form of cuDNN, torch and Keras; Cho et al. 2014.)
 """
 
+import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
-from edgewise.autodiff.call import Call, Gradients
+from edgewise.autodiff.call import Call, Gradients, NoGradient
 
 __all__ = ["gru"]
 
@@ -20,13 +21,11 @@ _ELEMENTS = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
 
 def gru(c: Call, gradients: list[str]) -> Gradients:
     size = int(c.attr("hidden_size", 0)) or c.size(c.x(2), 2)
-    if (
-        c.attr("linear_before_reset", 0) != 1
-        or c.attr("activations")
-        or c.attr("clip")
-        or c.attr("layout", 0)
-        or c.x(4)
-    ):
+    linear = c.attr("linear_before_reset", 0) == 1
+    if not linear or c.attr("activations") or c.attr("clip") or c.attr("layout", 0) or not _whole(c):
+        if linear and not c.x(3):
+            # The general rule looks at linear_before_reset only where there is a bias (onnx-ad 0.3).
+            raise NoGradient("this form of GRU without a bias: give it one of zeros")
         raise LookupError("this form of GRU is left to the general rule")
     ways = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}[c.attr("direction", "forward")]
     if not c.node.output[0]:
@@ -40,6 +39,12 @@ def gru(c: Call, gradients: list[str]) -> Gradients:
         else:  # per direction, along the first axis
             result[at] = parts[0] if len(parts) == 1 else c.op("Concat", *parts, axis=0)
     return result
+
+
+def _whole(c: Call) -> bool:
+    """True where every sequence is as long as the longest."""
+    lengths, shape = c.w.array(c.x(4)) if c.x(4) else None, c.shape(c.x(0))
+    return not c.x(4) or (lengths is not None and shape is not None and bool(np.all(lengths == shape[0])))
 
 
 def _one_way(c: Call, gradients: list[str], at: int, size: int, *, backwards: bool) -> dict[int, str]:

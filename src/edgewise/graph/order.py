@@ -56,7 +56,10 @@ def ordered(nodes: Iterable[NodeProto], given: set[str]) -> list[NodeProto]:
 
 
 def pruned(model: ModelProto, keep_inputs: bool = True) -> ModelProto:
-    """``model`` without nodes, outputs of nodes and initializers that no output of the graph needs, in an order that runs."""
+    """``model`` without the nodes and initializers that no output of the graph needs, in an order that runs.
+
+    A node that stays keeps all its outputs. keep_inputs: False takes out inputs that nothing needs too.
+    """
     graph = model.graph
     given = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
     nodes = ordered(graph.node, given)
