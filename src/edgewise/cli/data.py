@@ -1,17 +1,13 @@
 """`edgewise data`: public data sets by name."""
 
 import argparse
-import os
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edgewise.cli.output import Progress, add_json, print_json, table, unit_bytes
-from edgewise.errors import InputError
-from edgewise.net.catalogue import find_set, get_set, list_sets
-from edgewise.net.transport import UrllibTransport
-from edgewise.store.home import Home
+from edgewise.compose.data_sets import data_set_folder
+from edgewise.net.catalogue import find_set, list_sets
 
 __all__ = ["register", "run"]
 
@@ -55,23 +51,6 @@ def run(options: argparse.Namespace) -> int:
 def _get(name: str) -> Path:
     progress = Progress()
     try:
-        return get_set(
-            name,
-            cache=Home.default().data,
-            transport=UrllibTransport(),
-            base_url=os.environ.get("EDGEWISE_DATA_URL"),
-            local=_local(),
-            progress=partial(progress, f"fetch {name}"),
-        )
+        return data_set_folder(name, progress)
     finally:
         progress.close()
-
-
-def _local() -> Path | None:
-    named = os.environ.get("EDGEWISE_DATA")
-    if named and not Path(named).is_dir():
-        raise InputError(
-            f"EDGEWISE_DATA is {named!r}, which is no folder here",
-            remedy="Set it to the folder that has the sets, or unset it to have them fetched.",
-        )
-    return Path(named) if named else None

@@ -22,6 +22,7 @@ __all__ = ["COMMANDS", "build_parser", "entry", "main"]
 #: Command -> module, in the order in which help shows them.
 COMMANDS = {
     "demo": "edgewise.cli.demo",
+    "train": "edgewise.cli.train",
     "pack": "edgewise.cli.pack",
     "import": "edgewise.cli.importing",
     "export": "edgewise.cli.exporting",

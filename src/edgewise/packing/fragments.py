@@ -25,7 +25,7 @@ from edgewise.graph.sensor import sensor_pipeline
 from edgewise.importing.imported import ImportedModel
 from edgewise.importing.joining import with_back, with_front
 
-__all__ = ["AFTER", "BEFORE", "join_after", "join_before"]
+__all__ = ["AFTER", "BEFORE", "before_fragment", "join_after", "join_before"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +71,27 @@ _DERIVED = {
 _SOURCES = {"boxes": ("boxes", "scores")} | dict.fromkeys(set(AFTER) - {"boxes"}, ("of",))
 
 
+def before_fragment(text: str, shape: Sequence[int | str]) -> ModelProto:
+    """The fragment that ``text`` says, for a model whose input has ``shape``. Raises InputError as ``join_before``."""
+    return _before(text, shape)[0]
+
+
 def join_before(model: ImportedModel, text: str) -> ImportedModel:
     """``model`` behind the fragment that ``text`` says. Raises InputError naming the kinds or keys that there are."""
-    kind, name, values = _parse(text, BEFORE, "--before")
-    if name == "dequantize":
-        values["shape"] = model.inputs[0].shape
-    if name == "image":
-        values.setdefault("layout", _layout(model.inputs[0], values))
+    fragment, kind, values = _before(text, model.inputs[0].shape)
     rate = values.get("sample_rate") if kind.content == "audio" else None
-    fragment = _build(kind, values, text)
     return with_front(
         model, fragment, content=kind.content, limits=kind.range, extra={"sampleRate": rate} if rate else {}
     )
+
+
+def _before(text: str, shape: Sequence[int | str]) -> tuple[ModelProto, _Kind, dict[str, Any]]:
+    kind, name, values = _parse(text, BEFORE, "--before")
+    if name == "dequantize":
+        values["shape"] = shape
+    if name == "image":
+        values.setdefault("layout", _layout(shape, values))
+    return _build(kind, values, text), kind, values
 
 
 def join_after(model: ImportedModel, text: str, names: Sequence[str]) -> tuple[ImportedModel, str]:
@@ -115,10 +124,10 @@ def _output(named: str, outputs: Mapping[str, TensorSpec], how: str) -> str:
     raise InputError(f"{fault}; they are {', '.join(outputs)}", remedy=f"Say which: {how}.")
 
 
-def _layout(spec: TensorSpec, values: Mapping[str, Any]) -> str:
+def _layout(shape: Sequence[int | str], values: Mapping[str, Any]) -> str:
     """Channels come first unless the shape of the model's input shows that they come last."""
     planes = 1 if values.get("grey") else values.get("channels", 3)
-    return "nhwc" if len(spec.shape) == 4 and spec.shape[3] == planes and spec.shape[1] != planes else "nchw"
+    return "nhwc" if len(shape) == 4 and shape[3] == planes and shape[1] != planes else "nchw"
 
 
 def _parse(text: str, kinds: Mapping[str, _Kind], option: str) -> tuple[_Kind, str, dict[str, Any]]:
