@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 QUICK: Any = settings(
     max_examples=40, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
-LONG: Any = settings(QUICK, max_examples=1500, phases=[Phase.generate])
+LONG: Any = settings(QUICK, max_examples=800, phases=[Phase.generate])
 
 
 @dataclass

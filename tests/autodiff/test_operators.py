@@ -49,7 +49,7 @@ NEEDS_NUMBERS = {
 SILENCED = list(HealthCheck)
 QUICK: Any = settings(max_examples=12, derandomize=True, deadline=None, database=None, suppress_health_check=SILENCED)
 FEW: Any = settings(QUICK, max_examples=5)
-LONG: Any = settings(QUICK, max_examples=400, phases=[Phase.generate])
+LONG: Any = settings(QUICK, max_examples=150, phases=[Phase.generate])
 
 
 def test_every_operator_with_a_rule_has_a_case() -> None:
