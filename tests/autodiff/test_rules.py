@@ -198,7 +198,7 @@ def unsupported(case: Case) -> UnsupportedError:
 
 
 REFUSED = {
-    "Det": (call("Det", noise(3, 3)), "inverse"),
+    "Det": (call("Det", noise(3, 3)), "determinant"),
     "Dropout": (call("Dropout", noise(3), Stored(np.array(0.5)), Stored(np.array(True))), "training"),
     "LSTM": (
         call("LSTM", *(noise(*s).astype(np.float32) for s in ((3, 2, 1), (1, 4, 1), (1, 4, 1))), None,

@@ -1,9 +1,9 @@
 """Gradients of matrix products. Transposes are written out: onnxruntime fuses them into its matrix product."""
 
 from edgewise.autodiff.broadcast import reshape_like, same, unbroadcast
-from edgewise.autodiff.call import Call, Gradients, NoGradient
+from edgewise.autodiff.call import Call, Gradients
 
-__all__ = ["det", "gemm", "matmul"]
+__all__ = ["gemm", "matmul"]
 
 
 def matmul(c: Call, dy: str) -> Gradients:
@@ -52,11 +52,6 @@ def gemm(c: Call, dy: str) -> Gradients:
         part = dy if beta == 1 else c.op("Mul", dy, c.number(beta, c.y()))
         result[2] = unbroadcast(c, part, c.x(2), c.y())
     return result
-
-
-def det(_: Call, _error: str) -> Gradients:
-    """Refused: det(A) inverse(A)^T cannot be written in ONNX's operators, and the general rule takes it for zero."""
-    raise NoGradient("ONNX has no inverse to write its derivative with")
 
 
 def _transposed(c: Call, name: str, rank: int) -> str:

@@ -39,7 +39,7 @@ RULES: dict[str, Rule] = {
     "Relu": elementwise.relu, "Sigmoid": elementwise.sigmoid, "Sin": elementwise.sin, "Softplus": elementwise.softplus,
     "Sqrt": elementwise.sqrt_, "Sub": elementwise.sub, "Sum": elementwise.sum_, "Tanh": elementwise.tanh,
     "Where": elementwise.where,
-    "Det": matmul.det, "Einsum": contraction.einsum, "Gemm": matmul.gemm, "MatMul": matmul.matmul,
+    "Einsum": contraction.einsum, "Gemm": matmul.gemm, "MatMul": matmul.matmul,
     "Conv": convolution.conv, "ConvTranspose": convolution.conv_transpose,
     "AveragePool": pooling.average_pool, "GlobalAveragePool": pooling.global_average_pool,
     "GlobalLpPool": pooling.global_lp_pool, "GlobalMaxPool": pooling.global_max_pool, "LpPool": pooling.lp_pool,
