@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from benchmarks import install, models, overhead, startup, training
+from benchmarks import install, models, overhead, startup, training, training_accuracy
 
 BENCHMARKS = {
     "overhead": overhead.run,
@@ -11,6 +11,7 @@ BENCHMARKS = {
     "install": install.run,
     "models": models.run,
     "training": training.run,
+    "accuracy": training_accuracy.run,
 }
 
 

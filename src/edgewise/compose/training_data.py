@@ -17,7 +17,7 @@ from edgewise.net.catalogue import list_sets
 from edgewise.training.columns import Columns
 from edgewise.training.data_checks import check_data
 from edgewise.training.front import Kind
-from edgewise.training.next_items import films, next_items
+from edgewise.training.next_items import Choices, films, next_items
 from edgewise.training.public_sets import activity, intents, pcb_defects, spoken_digits
 from edgewise.training.sources import read_training_data
 from edgewise.training.splitting import Split, split, split_groups
@@ -46,7 +46,8 @@ class Wanted:
 class Material:
     """split: the two halves. rate: Hz of sound, 0 where it is not known. public: name of the public set, or "".
 
-    unknown: samples that belong to no class, for training and for evaluation. names: of the items of a history.
+    unknown: samples that belong to no class, for training and for evaluation. names: of the items of a history. log: every choice
+    up to where the evaluation begins. times: (N,) when each training sample was chosen, in seconds.
     """
 
     split: Split
@@ -55,6 +56,8 @@ class Material:
     warnings: tuple[str, ...] = ()
     unknown: tuple[Array, Array] | None = None
     names: tuple[str, ...] = ()
+    log: Choices | None = None
+    times: Array | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -150,12 +153,14 @@ def _public(options: Namespace, wanted: Wanted, progress: Progress) -> Material:
     found = _PUBLIC[name](folder, wanted)
     halves = found.split
     if options.hold_out or options.by_group or options.share is not None:
+        if found.log is not None:
+            raise InputError(f"{name} is split by time", remedy="Leave --hold-out, --by-group and --share out.")
         whole = _joined(halves)
         halves = _halves(whole, options)
     if name == "defects_pcb":  # after the split, so that no patch is learnt in negative and measured as it is
         halves = Split(_with_negatives(halves.train), halves.evaluation)
     rate = options.sample_rate or found.rate
-    return Material(halves, rate, name, _checked(halves, options), found.unknown, found.names)
+    return Material(halves, rate, name, _checked(halves, options), found.unknown, found.names, found.log, found.times)
 
 
 def _checked(halves: Split, options: Namespace) -> tuple[str, ...]:
@@ -188,9 +193,12 @@ def _intents(folder: Path, _: Wanted) -> Material:
 
 
 def _films(folder: Path, _: Wanted) -> Material:
-    log = films(folder)
-    before, after = next_items(log)
-    return Material(Split(before.dataset("films"), after.dataset("films")), names=log.names)
+    whole = films(folder)
+    before, after = next_items(whole)
+    past = whole.time <= before.time.max()
+    log = Choices(whole.user[past], whole.item[past], whole.value[past], whole.time[past], whole.names)
+    halves = Split(before.dataset("films"), after.dataset("films"))
+    return Material(halves, names=whole.names, log=log, times=before.time)
 
 
 def _with_negatives(train: Dataset) -> Dataset:

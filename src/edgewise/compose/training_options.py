@@ -9,9 +9,9 @@ from edgewise.networks.registry import NETWORKS
 from edgewise.training.front import SOUND
 from edgewise.training.recipe import Recipe, recipe_for
 
-__all__ = ["parse_size", "read_recipe"]
+__all__ = ["read_recipe"]
 
-_TEXT = {"buckets", "words", "chars", "idf"}
+_TEXT = {"buckets", "words", "chars"}
 _CHANGES = (
     "epochs", "batch", "learning_rate", "schedule", "optimizer", "weight_decay", "label_smoothing", "clip", "augment",
     "average", "patience", "keep", "accumulate",
@@ -44,14 +44,6 @@ def read_recipe(options: Namespace) -> Recipe:
     if options.patience and options.keep is None:
         changes["keep"] = "best"
     return recipe.but(**changes, settings=settings, sound=sound, text=text)
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """HEIGHTxWIDTH, or one number for both. Raises InputError for anything else."""
-    parts = text.lower().split("x")
-    if len(parts) in (1, 2) and all(part.isdecimal() and int(part) > 0 for part in parts):
-        return int(parts[0]), int(parts[-1])
-    raise InputError(f"{text!r} is no size; write 96x96, height first")
 
 
 def _value(text: str) -> Any:

@@ -33,13 +33,14 @@ SOUND: Mapping[str, float] = {"mels": 40, "low": 20.0, "window": 0.025, "hop": 0
 _WORDS = {"image": "image", "audio": "audio", "sensor": "sensor", "text": "text", "tokens": "text"}
 _NOBODY = np.random.default_rng(0)  # what has no chance in it draws nothing
 _AT_ONCE = 256
+_TRIM = 16  # ids that the length of a batch of texts is rounded up to
 
 
 @dataclass(frozen=True, slots=True)
 class Front:
     """kind: of the samples. graph: from a sample to what the network takes; None where that is the same.
 
-    before, after: augmentation on both sides of it. encoder: texts to ids and weights. hashing, idf: what it works by.
+    before, after: augmentation on both sides of it. encoder: texts to ids and weights.
     """
 
     kind: Kind
@@ -88,20 +89,20 @@ class _Augmentation:
 
 
 def build_front(
-    kind: Kind, recipe: Recipe, x: Array, *, rate: int = 0, graph: ModelProto | None = None, hashing: TextHash | None = None,
-    texts: Array | None = None, spectral: bool = True,
+    kind: Kind, recipe: Recipe, x: Array, *, rate: int = 0, graph: ModelProto | None = None,
+    hashing: TextHash | None = None, spectral: bool = True,
 ) -> Front:  # fmt: skip
     """The front for samples ``x`` of a kind.
 
-    rate: Hz of sound. graph: a preprocessing of the caller's own. hashing: of a model that has one already. texts: what inverse
-    frequencies are counted over; None for none. spectral: whether sound becomes mel bands, or goes in as it is.
+    rate: Hz of sound. graph: a preprocessing of the caller's own. hashing: of a model that has one already. spectral: whether
+    sound becomes mel bands, or goes in as it is.
     """
     augmentation = _augmentation(recipe.augment, kind, spectral=kind == "audio" and (spectral or graph is not None))
     if kind == "text":
         own = hashing or _hashing(recipe.text)
-        idf = None if texts is None else own.idf(str(text) for text in texts)
         weighted = "weights" if recipe.text.get("weighted", True) else ""
-        encoder = TextEncoder(own, idf, augmentation.word_dropout, weights=weighted, trim=0)
+        # A bag has no order, so a batch may be as short as its texts; where the order counts the length is the model's.
+        encoder = TextEncoder(own, None, augmentation.word_dropout, weights=weighted, trim=_TRIM if weighted else 0)
         return Front(kind, encoder=encoder)
     if kind == "audio" and graph is None and spectral:
         graph = _mel_bands(x, rate, {**SOUND, **recipe.sound})

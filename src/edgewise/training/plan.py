@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 from onnx import ModelProto
@@ -33,6 +33,7 @@ from edgewise.training.losses import (
     MultiBox,
 )
 from edgewise.training.losses_output import OutputMean
+from edgewise.training.popularity import BIAS, Popularity, bias_as_input, with_bias
 from edgewise.training.recipe import Recipe
 
 __all__ = ["LOSSES", "Plan", "plan_file", "plan_network"]
@@ -51,7 +52,8 @@ class Plan:
 
     head: initializers of a new last layer. behind: joined to the trained model, for answers that are not learnt. classes: how
     many, 0 where that is no word for the task. targets: data -> target name -> array. started: whether the figure before
-    training says something.
+    training says something. soft: targets are distributions over the classes.
+    popular: of a recommender, what the scores are learnt against.
     """
 
     task: Task
@@ -65,9 +67,18 @@ class Plan:
     head: tuple[str, ...] = ()
     behind: ModelProto | None = None
     started: bool = False
+    soft: bool = False
+    popular: Popularity | None = None
+
+    def inputs(self, x: Array) -> dict[str, Array]:
+        """What the learning part takes for samples ``x``, without augmentation."""
+        own = self.front.still(x, self.input)
+        return own if self.popular is None else {**own, BIAS: self.popular.for_all(len(x))}
 
     def finished(self, model: ModelProto) -> ModelProto:
         """The model as it is shipped: preprocessing in front, what is not learnt behind."""
+        if self.popular is not None:
+            model = with_bias(model, self.popular.last)
         joined = self.front.joined(model)
         if self.behind is None:
             return joined
@@ -78,14 +89,19 @@ class Plan:
         return pruned(whole)
 
 
-def plan_network(name: str, recipe: Recipe, front: Front, data: Dataset, *, seed: int, items: int = 0) -> Plan:
+def plan_network(
+    name: str, recipe: Recipe, front: Front, data: Dataset, *, seed: int, items: int = 0, unknown: bool = False,
+    popular: Popularity | None = None,
+) -> Plan:  # fmt: skip
     """The network ``name`` for ``data``, with starting values drawn from ``seed``. items: of a recommender's catalogue.
+
+    unknown: samples that belong to no class are learnt as well, so that targets are distributions.
 
     Raises InputError where network, settings and data do not go together.
     """
     network = NETWORKS[name]
     shape, dtype = front.network_form(data.x)
-    settings = dict(recipe.settings)
+    settings = {key: _as_field(network.config, key, value) for key, value in recipe.settings.items()}
     classes = _classes(network.task, data)
     if front.encoder is not None:
         settings = _text_settings(name, front) | settings
@@ -100,10 +116,12 @@ def plan_network(name: str, recipe: Recipe, front: Front, data: Dataset, *, seed
     model = build(name, config, seed)
     smoothing = recipe.label_smoothing
     if network.task == "classification":
-        return _classifier(model, front, classes, smoothing, started=False)
+        return _classifier(model, front, classes, smoothing, started=False, soft=unknown)
     loss, deciding, targets, behind = _other_task(network.task, config)
+    if popular is not None:
+        model = bias_as_input(model)
     return Plan(
-        network.task, model, front, loss, model.graph.input[0].name, deciding, targets, classes, behind=behind
+        network.task, model, front, loss, model.graph.input[0].name, deciding, targets, classes, behind=behind, popular=popular
     )  # fmt: skip
 
 
@@ -133,7 +151,7 @@ def plan_file(
     name = next(value.name for value in inputs)
     if task == "classification":
         plan = _classifier(model, front, wanted, recipe.label_smoothing, started=not head, output=deciding)
-        return Plan(task, plan.model, front, plan.loss, name, deciding, plan.targets, wanted, head, None, plan.started)
+        return replace(plan, input=name, head=head)
     rank = len(next(value.shape or () for value in describe(model).outputs if value.name == deciding))
     losses: dict[str, Loss] = {
         "bce": BinaryCrossEntropy(output=deciding), "mse": MeanSquaredError(output=deciding), "huber": Huber(output=deciding),
@@ -147,9 +165,9 @@ def plan_file(
 
 
 def _classifier(
-    model: ModelProto, front: Front, classes: int, smoothing: float, *, started: bool, output: str = "logits"
+    model: ModelProto, front: Front, classes: int, smoothing: float, *, started: bool, output: str = "logits", soft: bool = False
 ) -> Plan:  # fmt: skip
-    soft = front.mixes_labels
+    soft = soft or front.mixes_labels
     loss = CrossEntropy(output=output, soft=soft, label_smoothing=0.0 if soft else smoothing)
 
     def targets(data: Dataset) -> dict[str, Array]:
@@ -157,7 +175,7 @@ def _classifier(
         return {"target": soft_labels(y, classes, smoothing) if soft else y}
 
     name = model.graph.input[0].name
-    return Plan("classification", model, front, loss, name, output, targets, classes, started=started)
+    return Plan("classification", model, front, loss, name, output, targets, classes, started=started, soft=soft)
 
 
 def _other_task(
@@ -201,11 +219,20 @@ def _classes(task: str, data: Dataset) -> int:
     return 0
 
 
+def _as_field(config: type[Config], name: str, value: Any) -> Any:
+    """``value``, but one number where the config has several: as often as there are places, once where the count is free."""
+    kind = get_type_hints(config).get(name)
+    if get_origin(kind) is not tuple or not isinstance(value, int | float):
+        return value
+    places = get_args(kind)
+    return (value,) if Ellipsis in places else (value,) * len(places)
+
+
 def _text_settings(name: str, front: Front) -> dict[str, Any]:
     assert front.encoder is not None
     hashing = front.encoder.hashing
     if name == "text-bag":
-        return {"vocabulary": hashing.buckets, "weighted": bool(front.encoder.weights), "length": hashing.length}
+        return {"vocabulary": hashing.buckets, "weighted": bool(front.encoder.weights), "length": None}
     # Texts are padded behind their words, where the last state of a GRU would have forgotten them.
     pooling = {"pooling": "mean+max"} if name == "gru" else {}
     return {"vocabulary": hashing.buckets, **pooling}

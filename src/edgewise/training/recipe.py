@@ -30,7 +30,9 @@ class Recipe:
     learning_rate: the highest one; ``schedule`` in words. clip: largest norm of all gradients together, 0 for no limit.
     augment: words (see ``augment``); ``usual`` for the preset of the kind of data. average: decay of the averaged weights, 0
     for none. patience: evaluations without improvement before training ends, 0 for never. settings: of the network and of its
-    input. text: of the hashing of texts. sound: of the mel bands. classes: how many, where the data should not say.
+    input. text: of the hashing of texts. sound: of the mel bands. unknown: how often in
+    an epoch each sample comes that belongs to no class, where the data has such. choices: where it is known when each
+    item was chosen, days after which a sample counts half (``recent``), and of its popularity (``half_life``, ``least``).
     """
 
     epochs: int = 20
@@ -46,6 +48,8 @@ class Recipe:
     patience: int = 0
     keep: Keep = "best"
     accumulate: int = 1
+    unknown: int = 0
+    choices: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     text: Mapping[str, Any] = field(default_factory=dict)
     sound: Mapping[str, Any] = field(default_factory=dict)
@@ -54,6 +58,7 @@ class Recipe:
         rules = [
             (self.epochs >= 1, f"epochs are at least 1, not {self.epochs}"),
             (self.batch >= 1, f"a batch has at least one sample, not {self.batch}"),
+            (self.unknown >= 0, f"unknown is not negative, not {self.unknown}"),
             (self.accumulate >= 1, f"accumulate is at least 1, not {self.accumulate}"),
             (0 < self.learning_rate < math.inf, f"the learning rate is above 0, not {self.learning_rate}"),
             (0 <= self.weight_decay < math.inf, f"the weight decay is not negative, not {self.weight_decay}"),
@@ -85,7 +90,7 @@ class Recipe:
     def but(self, **changes: Any) -> "Recipe":
         """The same with these changes; None leaves a field as it is, mappings are laid over what is there."""
         given = {name: value for name, value in changes.items() if value is not None}
-        for name in ("settings", "text", "sound"):
+        for name in ("settings", "text", "sound", "choices"):
             if name in given:
                 given[name] = {**getattr(self, name), **given[name]}
         return replace(self, **given)
@@ -117,6 +122,16 @@ NETWORK_RECIPES: Mapping[str, Recipe] = MappingProxyType({
 PUBLIC_RECIPES: Mapping[tuple[str, str], Recipe] = MappingProxyType({
     ("cnn1d", "activity_st_har"): NETWORK_RECIPES["cnn1d"].but(
         keep="last", augment="rotate,scale=0.2,jitter=20:no", settings={"scale": 0.001},
+    ),
+    ("text-bag", "assistant_clinc150"): NETWORK_RECIPES["text-bag"].but(
+        keep="last", epochs=16, batch=128, learning_rate=5e-3, augment="drop=0.1", unknown=3,
+        text={"buckets": 16384, "chars": (2, 3, 4), "length": 256},
+        settings={"width": 256, "hidden": (384,), "dropout": 0.5, "word_dropout": 0.3},
+    ),
+    ("two-tower", "behaviour_movietweetings"): NETWORK_RECIPES["two-tower"].but(
+        keep="last", epochs=6, learning_rate=5e-3, weight_decay=0.3,
+        choices={"recent": 30.0, "half_life": 2.0, "least": 0.02},
+        settings={"width": 16, "dropout": 0.3},
     ),
     ("resnet8", "defects_pcb"): NETWORK_RECIPES["resnet8"].but(
         # Every patch is there twice, as it is and with copper and gap exchanged: five epochs are ten.
