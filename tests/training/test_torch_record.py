@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("onnx")
 
 from onnx import ModelProto
+from tests.training.torch_record import PATH, RATES, SAMPLES, SEEDS, labels, rate_of
 
 from edgewise.networks.inputs import ImageInput, SequenceInput
 from edgewise.networks.parameters import parameters
@@ -24,7 +25,6 @@ from edgewise.training.optimizers import SGD, Adam
 from edgewise.training.processor import block_size
 from edgewise.training.step import build_step
 from edgewise.training.stepper import Stepper
-from tests.training.torch_record import PATH, RATES, SAMPLES, SEEDS, labels, rate_of
 
 RECORD = json.loads(PATH.read_text())
 CONFIGS = {

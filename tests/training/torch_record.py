@@ -30,7 +30,6 @@ def labels() -> np.ndarray:
 
 def main() -> None:
     import torch
-
     from tests.networks import torch_twins
 
     torch.set_num_threads(1)
