@@ -19,7 +19,6 @@ from edgewise.training.augment_time import Crop, Middle
 from edgewise.training.chance import chance
 from edgewise.training.conversion import ChannelsFirst, ToFloat, WithAxis
 
-pytestmark = pytest.mark.bare
 FORMS = {
     "image": [((12, 12), "uint8"), ((12, 12, 3), "float32"), ((3, 12, 12), "uint8"), ((12, 12, 1), "float64")],
     "audio": [((64,), "int16"), ((64,), "float32"), ((65,), "float64")],

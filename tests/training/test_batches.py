@@ -26,8 +26,6 @@ from edgewise.training.chance import chance
 from edgewise.training.ordering import Balanced, InOrder, Order, Shuffled, Weighted, endless
 from edgewise.training.prefetch import Prefetched
 
-pytestmark = pytest.mark.bare
-
 
 def _arrays(total: int) -> dict[str, Any]:
     rng = np.random.default_rng(total)

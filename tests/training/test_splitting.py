@@ -9,8 +9,6 @@ from edgewise.errors import DataError, InputError
 from edgewise.measure.dataset import Dataset
 from edgewise.training.splitting import Split, each_group_out, split, split_groups
 
-pytestmark = pytest.mark.bare
-
 
 def _data(classes: list[int], groups: list[int] | None = None) -> Dataset:
     return Dataset(np.arange(len(classes)), np.array(classes), None if groups is None else np.array(groups))

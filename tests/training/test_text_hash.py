@@ -12,8 +12,6 @@ from edgewise.errors import DataError, DocumentError, InputError
 from edgewise.training.chance import chance
 from edgewise.training.text_hash import TextEncoder, TextHash, fnv1a32, words_of
 
-pytestmark = pytest.mark.bare
-
 
 @pytest.mark.parametrize(
     # The published vectors: http://www.isthe.com/chongo/src/fnv/test_fnv.c

@@ -8,8 +8,6 @@ from hypothesis import strategies as st
 from edgewise.errors import DataError, InputError
 from edgewise.training.windows import cut_windows, padded_clips
 
-pytestmark = pytest.mark.bare
-
 
 @given(st.lists(st.integers(5, 30), min_size=1, max_size=6), st.integers(1, 5), st.integers(1, 9))
 @settings(max_examples=80, deadline=None)
