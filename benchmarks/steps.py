@@ -7,13 +7,13 @@ import numpy as np
 from tests.networks import torch_twins
 
 from edgewise.networks.parameters import parameters
-from edgewise.training.batch_norm import train_batch_norm
-from edgewise.training.dropout import train_dropout
-from edgewise.training.losses import CrossEntropy
-from edgewise.training.optimizers import Adam
-from edgewise.training.processor import block_size
-from edgewise.training.step import build_step
-from edgewise.training.step_file import TrainingStep
+from edgewise.training.losses.registry import CrossEntropy
+from edgewise.training.rewrites.batch_norm import train_batch_norm
+from edgewise.training.rewrites.dropout import train_dropout
+from edgewise.training.run.step_file import TrainingStep
+from edgewise.training.step.build import build_step
+from edgewise.training.step.optimizers import Adam
+from edgewise.training.step.processor import block_size
 
 RATE = 1e-3
 Arrays = dict[str, np.ndarray]

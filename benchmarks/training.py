@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.page import write_page
 from benchmarks.steps import CASES, Case
-from edgewise.training.memory import measure_memory
-from edgewise.training.stepper import Stepper
+from edgewise.training.run.memory import measure_memory
+from edgewise.training.run.stepper import Stepper
 
 _ROUNDS, _WARM = 25, 5
 _THREADS = (1, 2)

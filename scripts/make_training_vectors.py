@@ -21,10 +21,10 @@ from edgewise.packing.pack import PackRequest, pack
 from edgewise.packing.training_request import TrainingRequest
 from edgewise.store.bundles import write_file
 from edgewise.testing.sample_bundles import PUBLIC_TEST_KEYS
-from edgewise.training.averages import AVERAGED
-from edgewise.training.step_file import TrainingStep
-from edgewise.training.stepper import Stepper
-from edgewise.training.weights_file import write_weights
+from edgewise.training.personal.weights_file import write_weights
+from edgewise.training.run.averages import AVERAGED
+from edgewise.training.run.step_file import TrainingStep
+from edgewise.training.run.stepper import Stepper
 
 DEFAULT = Path(__file__).resolve().parent.parent / "spec" / "vectors" / "training"
 SCALARS = {"learning_rate": 0.0625, "weight_decay": 0.0, "max_norm": 1.0}

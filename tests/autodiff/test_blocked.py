@@ -15,7 +15,7 @@ from edgewise.autodiff.blocked import to_blocked
 from edgewise.autodiff.differentiate import differentiate
 from edgewise.graph.order import pruned
 from edgewise.graph.writer import Writer
-from edgewise.training.processor import block_size
+from edgewise.training.step.processor import block_size
 
 BLOCK = block_size()
 pytestmark = pytest.mark.skipif(BLOCK == 0, reason="this processor's onnxruntime has no blocked layout")

@@ -20,7 +20,7 @@ from edgewise.measure.dataset import read_dataset
 from edgewise.store.bundles import open_path
 from edgewise.testing.raw_layout import RawLayout
 from edgewise.testing.sample_bundles import minimal_bundle
-from edgewise.training.step_spec import StepSpec
+from edgewise.training.run.step_spec import StepSpec
 from edgewise.trust.root import TrustRoot
 from edgewise.trust.verification import verify_bundle
 

@@ -27,9 +27,9 @@ from edgewise.runtime.answer import Answer
 from edgewise.runtime.session import Session
 from edgewise.store.bundles import open_path, write_file
 from edgewise.testing.sample_bundles import PUBLIC_TEST_KEYS, release, sample_root
-from edgewise.training.personal import PersonalTrainer
-from edgewise.training.step_file import TrainingStep
-from edgewise.training.stepper import Stepper
+from edgewise.training.personal.learner import PersonalTrainer
+from edgewise.training.run.step_file import TrainingStep
+from edgewise.training.run.stepper import Stepper
 from edgewise.trust.verification import sign_statement
 
 pytestmark = pytest.mark.bare

@@ -27,8 +27,8 @@ from edgewise.networks.registry import build
 from edgewise.packing.pack import PackRequest, pack
 from edgewise.packing.trainable import variant_step
 from edgewise.packing.training_request import TrainingRequest
-from edgewise.training.step_file import BUFFER, PARAMETER, TrainingStep
-from edgewise.training.stepper import Stepper
+from edgewise.training.run.step_file import BUFFER, PARAMETER, TrainingStep
+from edgewise.training.run.stepper import Stepper
 
 FEATURES, CLASSES, COUNT = 4, 3, 24
 RNG = np.random.default_rng(0)

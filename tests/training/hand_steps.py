@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from edgewise.training.step_file import MemoryEstimate, ScalarSpec, StateSpec, StepSpec, TrainingStep, ValueSpec
+from edgewise.training.run.step_file import MemoryEstimate, ScalarSpec, StateSpec, StepSpec, TrainingStep, ValueSpec
 
 FEATURES, HIDDEN, CLASSES = 6, 16, 3
 SHAPES = {"w1": (FEATURES, HIDDEN), "b1": (HIDDEN,), "w2": (HIDDEN, CLASSES), "b2": (CLASSES,)}

@@ -8,7 +8,7 @@ from onnx import ModelProto, helper
 
 from edgewise.autodiff.differentiate import differentiate
 from edgewise.graph.writer import Writer
-from edgewise.training.losses import Loss
+from edgewise.training.losses.registry import Loss
 
 OPSET = 18
 _ELEMENTS = {"float32": 1, "float64": 11}

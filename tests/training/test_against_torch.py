@@ -18,12 +18,12 @@ from edgewise.autodiff.differentiate import differentiate
 from edgewise.graph.order import pruned
 from edgewise.graph.writer import Writer
 from edgewise.networks.parameters import parameters
-from edgewise.training.batch_norm import train_batch_norm
-from edgewise.training.losses import CrossEntropy
-from edgewise.training.optimizers import SGD, Adam
-from edgewise.training.processor import block_size
-from edgewise.training.step import build_step
-from edgewise.training.stepper import Stepper
+from edgewise.training.losses.registry import CrossEntropy
+from edgewise.training.rewrites.batch_norm import train_batch_norm
+from edgewise.training.run.stepper import Stepper
+from edgewise.training.step.build import build_step
+from edgewise.training.step.optimizers import SGD, Adam
+from edgewise.training.step.processor import block_size
 
 SAMPLES, STEPS = 16, 200
 # Through MobileNet's 27 normalised layers torch's own float32 is 0.6e-4 to 1e-4 from its float64 on noise, where no ReLU falls to

@@ -19,12 +19,12 @@ from edgewise.networks.registry import build
 from edgewise.networks.residual import ResNetConfig
 from edgewise.networks.separable import DsCnnConfig, MobileNetConfig
 from edgewise.networks.transformer import EncoderConfig
-from edgewise.training.batch_norm import train_batch_norm
-from edgewise.training.losses import CrossEntropy
-from edgewise.training.optimizers import SGD, Adam
-from edgewise.training.processor import block_size
-from edgewise.training.step import build_step
-from edgewise.training.stepper import Stepper
+from edgewise.training.losses.registry import CrossEntropy
+from edgewise.training.rewrites.batch_norm import train_batch_norm
+from edgewise.training.run.stepper import Stepper
+from edgewise.training.step.build import build_step
+from edgewise.training.step.optimizers import SGD, Adam
+from edgewise.training.step.processor import block_size
 
 RECORD = json.loads(PATH.read_text())
 CONFIGS = {

@@ -20,14 +20,14 @@ from onnx import ModelProto
 from edgewise.bundle.safetensors import dump_arrays
 from edgewise.graph.walk import is_default_domain, nodes
 from edgewise.networks.registry import build
-from edgewise.training.batch_norm import train_batch_norm
-from edgewise.training.dropout import SEED, train_dropout
-from edgewise.training.freezing import choose_trainable
-from edgewise.training.losses import CrossEntropy
-from edgewise.training.optimizers import SGD, Adam, AdamW, Optimizer
-from edgewise.training.step import build_step
-from edgewise.training.step_file import TrainingStep
-from edgewise.training.stepper import Stepper
+from edgewise.training.losses.registry import CrossEntropy
+from edgewise.training.rewrites.batch_norm import train_batch_norm
+from edgewise.training.rewrites.dropout import SEED, train_dropout
+from edgewise.training.rewrites.freezing import choose_trainable
+from edgewise.training.run.step_file import TrainingStep
+from edgewise.training.run.stepper import Stepper
+from edgewise.training.step.build import build_step
+from edgewise.training.step.optimizers import SGD, Adam, AdamW, Optimizer
 
 WEB = Path(__file__).resolve().parent.parent / "web"
 NODE = shutil.which("node")

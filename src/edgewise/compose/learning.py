@@ -10,9 +10,9 @@ from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.training_parts import TrainingEntry
 from edgewise.errors import MismatchError, UnsupportedError
 from edgewise.runtime.session import Session
-from edgewise.training.personal import PersonalTrainer, personal_session
-from edgewise.training.step_file import TrainingStep
-from edgewise.training.weights_file import read_weights, step_of
+from edgewise.training.personal.learner import PersonalTrainer, personal_session
+from edgewise.training.personal.weights_file import read_weights, step_of
+from edgewise.training.run.step_file import TrainingStep
 
 __all__ = ["open_personal", "open_trainer"]
 

@@ -23,7 +23,7 @@ from edgewise.trust.root import TrustRoot
 from edgewise.trust.verification import Verification, verify_bundle
 
 if TYPE_CHECKING:
-    from edgewise.training.personal import PersonalTrainer
+    from edgewise.training.personal.learner import PersonalTrainer
 
 __all__ = ["load", "open_verified", "read_trust"]
 

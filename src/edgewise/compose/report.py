@@ -14,7 +14,7 @@ from edgewise.measure.receipt import Receipt, parse_receipt
 from edgewise.runtime.golden_set import read_golden
 from edgewise.store.bundles import find_bundle, open_path
 from edgewise.store.home import Home
-from edgewise.training.step_spec import PARAMETER, MemoryEstimate, StepSpec
+from edgewise.training.run.step_spec import PARAMETER, MemoryEstimate, StepSpec
 from edgewise.trust.verification import verify_bundle
 
 __all__ = ["Report", "Teaching", "make_report"]

@@ -15,10 +15,10 @@ from edgewise.compose.training_model import make_front, make_plan, read_source, 
 from edgewise.compose.training_options import read_recipe
 from edgewise.compose.training_run import Report, Run, run_seed
 from edgewise.store.files import write_bytes
-from edgewise.training.assembly import choose
-from edgewise.training.curve import curve_png
-from edgewise.training.history import INTERRUPTED
-from edgewise.training.plan import Plan
+from edgewise.training.recipes.plan import Plan
+from edgewise.training.run.curve import curve_png
+from edgewise.training.run.history import INTERRUPTED
+from edgewise.training.step.assembly import choose
 
 __all__ = ["Trained", "train"]
 

@@ -14,13 +14,13 @@ from edgewise.measure.dataset import Dataset, with_labels
 from edgewise.measure.media import read_wav
 from edgewise.measure.npz import Array
 from edgewise.net.catalogue import list_sets
-from edgewise.training.columns import Columns
-from edgewise.training.data_checks import check_data
-from edgewise.training.front import Kind
-from edgewise.training.next_items import Choices, films, next_items
-from edgewise.training.public_sets import activity, intents, pcb_defects, spoken_digits
-from edgewise.training.sources import read_training_data
-from edgewise.training.splitting import Split, split, split_groups
+from edgewise.training.data.checks import check_data
+from edgewise.training.data.columns import Columns
+from edgewise.training.data.next_items import Choices, films, next_items
+from edgewise.training.data.public_sets import activity, intents, pcb_defects, spoken_digits
+from edgewise.training.data.sources import read_training_data
+from edgewise.training.data.splitting import Split, split, split_groups
+from edgewise.training.recipes.front import Kind
 
 __all__ = ["Material", "Wanted", "kind_of", "read_material"]
 

@@ -13,8 +13,8 @@ from edgewise.measure.dataset import Dataset
 from edgewise.measure.npz import Array
 from edgewise.packing.fragments import before_fragment
 from edgewise.store.files import read_bounded
-from edgewise.training.front import Kind
-from edgewise.training.text_hash import TextHash
+from edgewise.training.data.text_hash import TextHash
+from edgewise.training.recipes.front import Kind
 
 __all__ = ["front_of_file", "hashing_of_file"]
 

@@ -11,11 +11,11 @@ from edgewise.errors import InputError
 from edgewise.graph.inspect import read_model
 from edgewise.importing.onnx_file import import_onnx
 from edgewise.networks.registry import NETWORKS
-from edgewise.training.assembly import in_floats
-from edgewise.training.front import Front, build_front
-from edgewise.training.plan import Plan, plan_file, plan_network
-from edgewise.training.popularity import Popularity, popularity
-from edgewise.training.recipe import Recipe
+from edgewise.training.data.popularity import Popularity, popularity
+from edgewise.training.recipes.front import Front, build_front
+from edgewise.training.recipes.plan import Plan, plan_file, plan_network
+from edgewise.training.recipes.recipe import Recipe
+from edgewise.training.step.assembly import in_floats
 
 __all__ = ["make_front", "make_plan", "read_source", "wanted_by"]
 

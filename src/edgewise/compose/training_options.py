@@ -6,8 +6,8 @@ from typing import Any
 
 from edgewise.errors import InputError
 from edgewise.networks.registry import NETWORKS
-from edgewise.training.front import SOUND
-from edgewise.training.recipe import Recipe, recipe_for
+from edgewise.training.recipes.front import SOUND
+from edgewise.training.recipes.recipe import Recipe, recipe_for
 
 __all__ = ["read_recipe"]
 

@@ -16,19 +16,19 @@ from edgewise.measure.evaluation import data_digest
 from edgewise.measure.metric import Metric
 from edgewise.measure.npz import Array
 from edgewise.runtime.engine import EngineSession, OpenOptions, find_engine
-from edgewise.training.assembly import Assembly, assemble, choose
-from edgewise.training.batches import ArrayBatches, Batches
-from edgewise.training.history import FitResult
-from edgewise.training.history import Progress as Step
-from edgewise.training.judging import judge, known_from_unknown
-from edgewise.training.loop import Checkpoints, Predict, fit
-from edgewise.training.memory import estimate_memory, measure_memory, refuse_over_budget
-from edgewise.training.ordering import Order, Shuffled, Weighted
-from edgewise.training.plan import Plan
-from edgewise.training.popularity import MOMENT, MomentBatches
-from edgewise.training.prefetch import Prefetched
-from edgewise.training.recipe import Recipe
-from edgewise.training.stepper import Stepper
+from edgewise.training.data.batches import ArrayBatches, Batches
+from edgewise.training.data.ordering import Order, Shuffled, Weighted
+from edgewise.training.data.popularity import MOMENT, MomentBatches
+from edgewise.training.data.prefetch import Prefetched
+from edgewise.training.recipes.judging import judge, known_from_unknown
+from edgewise.training.recipes.plan import Plan
+from edgewise.training.recipes.recipe import Recipe
+from edgewise.training.run.history import FitResult
+from edgewise.training.run.history import Progress as Step
+from edgewise.training.run.loop import Checkpoints, Predict, fit
+from edgewise.training.run.memory import estimate_memory, measure_memory, refuse_over_budget
+from edgewise.training.run.stepper import Stepper
+from edgewise.training.step.assembly import Assembly, assemble, choose
 
 __all__ = ["Report", "Run", "run_seed"]
 

@@ -13,8 +13,15 @@ from edgewise.bundle.document import Document, Variant
 from edgewise.errors import UnsupportedError
 from edgewise.graph.order import pruned
 from edgewise.graph.writer import Writer
-from edgewise.training.losses import BinaryCrossEntropy, CosineDistance, CrossEntropy, Huber, Loss, MeanSquaredError
-from edgewise.training.rewriting import closed, opened
+from edgewise.training.losses.registry import (
+    BinaryCrossEntropy,
+    CosineDistance,
+    CrossEntropy,
+    Huber,
+    Loss,
+    MeanSquaredError,
+)
+from edgewise.training.rewrites.opening import closed, opened
 
 __all__ = ["Objective", "find_objective"]
 

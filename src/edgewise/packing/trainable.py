@@ -23,16 +23,16 @@ from edgewise.importing.imported import ImportedModel
 from edgewise.packing.objective import Objective, find_objective
 from edgewise.packing.training_request import TrainingRequest
 from edgewise.runtime.golden_set import GoldenSet, read_golden
-from edgewise.training.batch_norm import train_batch_norm
-from edgewise.training.dequantize import dequantize
-from edgewise.training.dropout import train_dropout
-from edgewise.training.freezing import choose_trainable
-from edgewise.training.lora import add_lora
-from edgewise.training.memory import estimate_memory, measure_memory
-from edgewise.training.optimizers import SGD, Adam, AdamW, Optimizer
-from edgewise.training.step import build_step
-from edgewise.training.step_file import PARAMETER, MemoryEstimate, StepSpec, TrainingStep
-from edgewise.training.stepper import Stepper
+from edgewise.training.rewrites.batch_norm import train_batch_norm
+from edgewise.training.rewrites.dequantize import dequantize
+from edgewise.training.rewrites.dropout import train_dropout
+from edgewise.training.rewrites.freezing import choose_trainable
+from edgewise.training.rewrites.lora import add_lora
+from edgewise.training.run.memory import estimate_memory, measure_memory
+from edgewise.training.run.step_file import PARAMETER, MemoryEstimate, StepSpec, TrainingStep
+from edgewise.training.run.stepper import Stepper
+from edgewise.training.step.build import build_step
+from edgewise.training.step.optimizers import SGD, Adam, AdamW, Optimizer
 
 __all__ = ["Attached", "attach_step", "trainable_variant", "variant_step"]
 

@@ -14,7 +14,7 @@ from edgewise.runtime.engine import Array, EngineSession, Placement
 from edgewise.runtime.inputs import checks_for
 
 if TYPE_CHECKING:
-    from edgewise.training.personal import PersonalTrainer
+    from edgewise.training.personal.learner import PersonalTrainer
 
 __all__ = ["Origin", "Session", "Stream", "Teach"]
 

@@ -1,0 +1,1 @@
+"""Augmentation: what is changed about training samples, drawn anew each epoch."""

@@ -1,0 +1,123 @@
+"""Folders of class folders as they come: pictures of many sizes, clips of many lengths, files that are damaged."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgewise.bundle.limits import DEFAULT_LIMITS, Limits
+from edgewise.errors import DataError, NotFoundError
+from edgewise.measure.dataset import Dataset, digest_of_files
+from edgewise.measure.media import read_image, read_wav
+from edgewise.measure.npz import Array
+from edgewise.training.data.checks import refuse
+from edgewise.training.data.windows import padded_clips
+
+__all__ = ["read_folder"]
+
+_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm")  # what measure.media reads
+_REMEDY = "Repair or remove the files that are named; {hint}"
+
+
+def read_folder(
+    folder: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    length: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Dataset:
+    """Images as (N, H, W, C) uint8 or wav files as (N, samples) float32; the class is the folder, counted from 0 by name.
+
+    size: height and width to bring every image to: scaled to cover it, then its middle; without it all must be alike. channels:
+    1 or 3 for every image, else as the files have it. length: samples to bring every clip to: in the middle of silence, or
+    its middle. Raises NotFoundError where there is no such folder, DataError with every file and class folder at fault.
+    """
+    if not folder.is_dir():
+        raise NotFoundError(f"there is no folder {folder}", path=str(folder))
+    classes = sorted(part for part in folder.iterdir() if part.is_dir() and not part.name.startswith("."))
+    files = [(at, file) for at, part in enumerate(classes) for file in _media(part)]
+    sound = {file.suffix.lower() == ".wav" for _, file in files}
+    if len(sound) != 1:
+        found = "both images and wav files" if sound else "no class folders with images or wav files"
+        raise DataError(f"{folder} has {found}", remedy="Use one folder for each class, with one kind of files.")
+    filled = {at for at, _ in files}
+    problems = [f"{part.name}: the class folder is empty" for at, part in enumerate(classes) if at not in filled]
+    samples: list[Array | None] = []
+    used, forms, rates = 0, dict[tuple[int, ...], Path](), dict[int, Path]()
+    for _, file in files:
+        try:
+            if sound == {True}:
+                sample, rate = _clip(file, length)
+                rates.setdefault(rate, file)
+            else:
+                sample = _picture(file, size, channels)
+        except DataError as error:
+            problems.append(error.what)
+            samples.append(None)
+            continue
+        used += sample.nbytes
+        if used > limits.array_bytes:
+            raise DataError(
+                f"{folder} takes more than the {limits.array_bytes} bytes that are read",
+                remedy="Use smaller images or shorter clips, or part of the data.", rule="dataset-size",
+            )  # fmt: skip
+        forms.setdefault(sample.shape, file)
+        samples.append(sample)
+    problems += _unlike(forms, rates, files, samples)
+    hint = "a length in samples brings clips together." if sound == {True} else "a size brings images together."
+    refuse(problems, f"{folder.name} cannot be used", _REMEDY.format(hint=hint))
+    return Dataset(
+        np.stack([sample for sample in samples if sample is not None]), np.array([at for at, _ in files], np.int64), None,
+        tuple(part.name for part in classes), folder.name, digest_of_files(folder, [file for _, file in files]),
+    )  # fmt: skip
+
+
+def _media(part: Path) -> list[Path]:
+    files = (file for file in part.iterdir() if not file.name.startswith(".") and file.is_file())
+    return sorted(file for file in files if file.suffix.lower() in (*_IMAGES, ".wav"))
+
+
+def _unlike(
+    forms: dict[tuple[int, ...], Path],
+    rates: dict[int, Path],
+    files: list[tuple[int, Path]],
+    samples: list[Array | None],
+) -> Iterator[str]:
+    if len(rates) > 1:
+        yield "sample rates differ: " + ", ".join(
+            f"{file.parent.name}/{file.name} {rate}" for rate, file in rates.items()
+        )
+    if len(forms) > 1:
+        usual = max(forms, key=lambda form: sum(s is not None and s.shape == form for s in samples))
+        for (_, file), sample in zip(files, samples, strict=True):
+            if sample is not None and sample.shape != usual:
+                yield f"{file.parent.name}/{file.name} has the shape {sample.shape}, most have {usual}"
+
+
+def _clip(file: Path, length: int | None) -> tuple[Array, int]:
+    samples, rate = read_wav(file)
+    if length is None:
+        return samples, rate
+    return padded_clips(samples, np.array([0, len(samples)]), length)[0], rate
+
+
+def _picture(file: Path, size: tuple[int, int] | None, channels: int | None) -> Array:
+    pixels = read_image(file, channels)
+    if size is None or pixels.shape[:2] == size:
+        return pixels
+    # Deferred: Pillow is the optional extra "image"; it is there, for it has just read the file.
+    from PIL import Image  # noqa: PLC0415
+
+    (height, width), (tall, wide) = pixels.shape[:2], size
+    larger = max(tall / height, wide / width)
+    box = (
+        (width - wide / larger) / 2,
+        (height - tall / larger) / 2,
+        (width + wide / larger) / 2,
+        (height + tall / larger) / 2,
+    )
+    image: Any = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
+    image = image.resize((wide, tall), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(image, np.uint8).reshape(tall, wide, pixels.shape[2])

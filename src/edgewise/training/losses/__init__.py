@@ -1,0 +1,1 @@
+"""Losses, written into a step graph."""

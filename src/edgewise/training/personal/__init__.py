@@ -1,0 +1,1 @@
+"""Learning on a device, with the step that came in a bundle."""

@@ -1,0 +1,1 @@
+"""What a graph made for inference lacks for training, and back again."""

@@ -1,0 +1,1 @@
+"""Running a training step: NumPy and onnxruntime, nothing that builds graphs."""

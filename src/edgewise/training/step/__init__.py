@@ -1,0 +1,1 @@
+"""Building a training step: forward, loss, backward and optimiser as one ONNX graph."""
