@@ -28,7 +28,7 @@ _FLOATS = {"float16", "bfloat16", "float32", "float64"}
 
 @dataclass(frozen=True, slots=True)
 class Derivative:
-    """What the walk wrote. gradients: parameter -> name of its gradient. forward: first outputs of the forward nodes."""
+    """What the walk wrote. gradients: parameter -> name of its gradient. forward: what the forward nodes make."""
 
     gradients: Mapping[str, str]
     forward: frozenset[str]
@@ -51,7 +51,7 @@ def differentiate(
     if loss in tape.wanted:
         owed[loss] = [w.constant(1.0, w.dtype(loss) or "float32")]
     lowered = _lower(w, nodes, tape)
-    forward = frozenset(node.output[0] for node in w.graph.node)
+    forward = frozenset(name for node in w.graph.node for name in node.output if name)
     faults: list[dict[str, str]] = []
     for node in reversed(lowered):
         calls = [_total(w, tape, owed.pop(name, []), name) if name else "" for name in node.output]

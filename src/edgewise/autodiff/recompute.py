@@ -6,7 +6,7 @@ nodes that read it. A runtime would run those copies at once, since all they nee
 the gradient that comes out of the segment after.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Set
 
 from onnx import ModelProto, NodeProto
 
@@ -17,17 +17,17 @@ from edgewise.graph.writer import Writer
 __all__ = ["recompute"]
 
 
-def recompute(model: ModelProto, forward: Collection[str], size: Callable[[str], int], segments: int) -> ModelProto:
+def recompute(model: ModelProto, forward: Set[str], size: Callable[[str], int], segments: int) -> ModelProto:
     """A copy of ``model`` (a whole step) that keeps only what passes between ``segments`` parts of its forward nodes.
 
-    forward: outputs of the nodes that belong to the forward pass. size: bytes of a value, as far as known. The last segment
+    forward: every output of the nodes that belong to the forward pass. size: bytes of a value, as far as known. The last segment
     is not repeated: its backward pass comes at once. The result computes the same values, bit for bit.
     """
     w = Writer(model)
     given = {value.name for value in w.graph.input} | {tensor.name for tensor in w.graph.initializer}
     nodes = ordered(w.graph.node, given)
-    first = [node for node in nodes if node.output[0] in forward]
-    rest = [node for node in nodes if node.output[0] not in forward]
+    first = [node for node in nodes if not forward.isdisjoint(node.output)]
+    rest = [node for node in nodes if forward.isdisjoint(node.output)]
     parts = _cut(first, size, segments)
     home = {name: at for at, part in enumerate(parts) for node in part for name in node.output if name}
     kept = {

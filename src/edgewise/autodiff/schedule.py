@@ -9,33 +9,33 @@ gradient first, and makes what it needs when it needs it:
     forward | what depends on forward values alone | the errors, from the loss down | weight gradients, first layer to last | update
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 
 from onnx import ModelProto, NodeProto
 
-from edgewise.graph.order import captured, ordered
+from edgewise.graph.order import captured, first_output, ordered
 
 __all__ = ["scheduled"]
 
 
-def scheduled(model: ModelProto, forward: Collection[str], gradients: Collection[str]) -> ModelProto:
+def scheduled(model: ModelProto, forward: Set[str], gradients: Collection[str]) -> ModelProto:
     """A copy of ``model`` with its nodes in that order. forward: outputs of forward nodes. gradients: of the parameters."""
     result = ModelProto()
     result.CopyFrom(model)
     graph = result.graph
     given = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
     nodes = ordered(graph.node, given)
-    first = [node for node in nodes if node.output[0] in forward]
-    rest = [node for node in nodes if node.output[0] not in forward]
+    first = [node for node in nodes if not forward.isdisjoint(node.output)]
+    rest = [node for node in nodes if forward.isdisjoint(node.output)]
     reach = _reached(rest, list(gradients))
-    backward = [node for node in rest if reach[node.output[0]]]
-    update = [node for node in rest if not reach[node.output[0]]]
+    backward = [node for node in rest if reach[first_output(node)]]
+    update = [node for node in rest if not reach[first_output(node)]]
     depth = _depths(first, backward)
     deepest = max(depth.values(), default=0)
-    early = [node for node in backward if depth[node.output[0]] < deepest]
-    late = [node for node in backward if depth[node.output[0]] >= deepest]
-    errors = [node for node in late if reach[node.output[0]].bit_count() > 1]
-    weights = _by_layer([node for node in late if reach[node.output[0]].bit_count() == 1], errors, reach)
+    early = [node for node in backward if depth[first_output(node)] < deepest]
+    late = [node for node in backward if depth[first_output(node)] >= deepest]
+    errors = [node for node in late if reach[first_output(node)].bit_count() > 1]
+    weights = _by_layer([node for node in late if reach[first_output(node)].bit_count() == 1], errors, reach)
     # What an early node of one group reads from another is made before it: the order is only a wish.
     del graph.node[:]
     graph.node.extend(ordered([*first, *early, *errors, *weights, *update], given))
@@ -52,7 +52,7 @@ def _reached(nodes: list[NodeProto], gradients: list[str]) -> dict[str, int]:
         for name in node.output:
             # A gradient leads to itself alone: what it goes into from here is the update.
             bits |= bit.get(name) or owed.get(name, 0)
-        reached[node.output[0]] = bits
+        reached[first_output(node)] = bits
         for name in captured(node):
             owed[name] = owed.get(name, 0) | bits
     return reached
@@ -66,7 +66,7 @@ def _depths(forward: list[NodeProto], backward: list[NodeProto]) -> dict[str, in
         deepest = max((place.get(name, 0) for name in captured(node)), default=0)
         for name in node.output:
             place[name] = deepest
-        depths[node.output[0]] = deepest
+        depths[first_output(node)] = deepest
     return depths
 
 
@@ -74,7 +74,7 @@ def _by_layer(nodes: list[NodeProto], errors: list[NodeProto], reach: Mapping[st
     place = {name: at for at, node in enumerate(errors, 1) for name in node.output if name}
     latest: dict[int, int] = {}
     for node in nodes:
-        bits = reach[node.output[0]]
+        bits = reach[first_output(node)]
         needs = max((place.get(name, 0) for name in captured(node)), default=0)
         latest[bits] = max(latest.get(bits, 0), needs)
-    return sorted(nodes, key=lambda node: -latest[reach[node.output[0]]])
+    return sorted(nodes, key=lambda node: -latest[reach[first_output(node)]])

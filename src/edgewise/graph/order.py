@@ -7,7 +7,7 @@ from onnx import GraphProto, ModelProto, NodeProto
 from edgewise.errors import ModelError
 from edgewise.graph.walk import graphs
 
-__all__ = ["captured", "ordered", "pruned"]
+__all__ = ["captured", "first_output", "ordered", "pruned"]
 
 
 def captured(node: NodeProto) -> set[str]:
@@ -23,6 +23,11 @@ def captured(node: NodeProto) -> set[str]:
             used = {name for part in parts for inner in part.node for name in inner.input if name}
             names |= (used | {value.name for part in parts for value in part.output}) - own
     return names
+
+
+def first_output(node: NodeProto) -> str:
+    """A name that only ``node`` makes. Recurrent nodes may leave out the first of their outputs."""
+    return next(name for name in node.output if name)
 
 
 def ordered(nodes: Iterable[NodeProto], given: set[str]) -> list[NodeProto]:
