@@ -17,9 +17,13 @@ function scalar({ dtype, default: value }) {
   return tensor({ dtype, shape: [], data });
 }
 
+function zeros({ dtype, shape }) {
+  return tensor({ dtype, shape, data: new (arrayClass(dtype))(shape.reduce((count, side) => count * side, 1)) });
+}
+
 /** Feed every state output back to its input, batch after batch; the states stay the runtime's own tensors. */
 async function train(session, spec, initial, batches) {
-  const states = new Map(initial);
+  const states = new Map(spec.states.map((state) => [state.input, initial.get(state.input) ?? zeros(state)]));
   const defaults = new Map(spec.scalars.map((entry) => [entry.name, scalar(entry)]));
   const fetches = [spec.loss, spec.gradNorm, ...spec.states.map((state) => state.output)];
   const found = { losses: [], gradNorms: [], milliseconds: [] };

@@ -6,7 +6,7 @@ nodes that read it. A runtime would run those copies at once, since all they nee
 the gradient that comes out of the segment after.
 """
 
-from collections.abc import Callable, Set
+from collections.abc import Callable
 
 from onnx import ModelProto, NodeProto
 
@@ -17,7 +17,7 @@ from edgewise.graph.writer import Writer
 __all__ = ["recompute"]
 
 
-def recompute(model: ModelProto, forward: Set[str], size: Callable[[str], int], segments: int) -> ModelProto:
+def recompute(model: ModelProto, forward: frozenset[str], size: Callable[[str], int], segments: int) -> ModelProto:
     """A copy of ``model`` (a whole step) that keeps only what passes between ``segments`` parts of its forward nodes.
 
     forward: every output of the nodes that belong to the forward pass. size: bytes of a value, as far as known. The last segment

@@ -9,7 +9,7 @@ gradient first, and makes what it needs when it needs it:
     forward | what depends on forward values alone | the errors, from the loss down | weight gradients, first layer to last | update
 """
 
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Mapping
 
 from onnx import ModelProto, NodeProto
 
@@ -18,7 +18,7 @@ from edgewise.graph.order import captured, first_output, ordered
 __all__ = ["scheduled"]
 
 
-def scheduled(model: ModelProto, forward: Set[str], gradients: Collection[str]) -> ModelProto:
+def scheduled(model: ModelProto, forward: frozenset[str], gradients: Collection[str]) -> ModelProto:
     """A copy of ``model`` with its nodes in that order. forward: outputs of forward nodes. gradients: of the parameters."""
     result = ModelProto()
     result.CopyFrom(model)

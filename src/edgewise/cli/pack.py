@@ -31,7 +31,7 @@ def register(commands: Any) -> None:
     add_json(parser)
     _add_interface(parser.add_argument_group("interface"))
     _add_evidence(parser.add_argument_group("evidence"))
-    _add_learning(parser.add_argument_group("learning on the device (needs the extra train)"))
+    _add_learning(parser.add_argument_group("learning on the device"))
     parser.set_defaults(run=run)
 
 

@@ -177,15 +177,20 @@ def _print(result: Any) -> None:
     for each in result.runs:
         best, done = each.result.best_epoch, len(each.result.history)
         rows.append((
-            f"{each.seed}{' *' if each is result.chosen and len(result.runs) > 1 else ''}", str(each.metric),
-            *(str(metric) for metric in each.others), "-" if each.before is None else str(each.before),
+            f"{each.seed}{' *' if each is result.chosen and len(result.runs) > 1 else ''}",
+            "-" if each.before is None else str(each.before),
+            str(each.metric), *(str(metric) for metric in each.others),
             f"{best or done} of {done}", f"{each.seconds:.1f} s", f"{each.samples_per_second:.0f}/s",
         ))  # fmt: skip
     others = [metric.name for metric in result.chosen.others]
-    table(rows, ("seed", name, *others, "before", "epoch", "time", "samples"))
+    table(rows, ("seed", "as it came", name, *others, "epoch", "time", "samples"))
     print(
         f"{result.samples[0]} samples to learn from, {result.samples[1]} to measure on; {result.parameters} weights learnt"
     )
+    if sum(record.metric is not None for record in result.chosen.result.history) > 1:
+        print(
+            "the epoch was chosen on the samples that it is measured on: expect a little less elsewhere (--keep last: no choice)"
+        )
     print(f"written: {', '.join(str(path) for path in result.files)}")
     if result.interrupted:
         print("stopped early: the file holds the best weights so far")

@@ -30,6 +30,7 @@ from edgewise.measure.latency import Latency, interleave
 from edgewise.measure.metric import Metric
 from edgewise.measure.metrics import accuracy
 from edgewise.packing.pack import Packed, PackRequest, pack
+from edgewise.packing.training_request import TrainingRequest
 from edgewise.runtime.engine import Array
 from edgewise.runtime.session import Session
 from edgewise.store.bundles import install_bundle, write_file
@@ -91,13 +92,14 @@ def run_demo(
     if not home.default_key.exists():
         report("making a signing key")
         new_key(home.default_key, home, "me")
-    report("packing fp32 and int8: golden set, receipts on 497 held-out images, signature")
+    report("packing fp32 and int8: golden set, receipts on 497 held-out images, a training step, signature")
     held_out = digits_data("eval")
     packed = pack(
         PackRequest(
             name="digits", version="1.0.0", models=digits_models(), task="classification", labels=held_out.labels,
             evaluation=held_out, golden=digits_data("calibration"), data_name=held_out.name,
             description="Handwritten digits 0-9 from an image of any size", licence="Apache-2.0",
+            training=TrainingRequest(),
         ),
         default_signing_key(home), progress=progress,
     )  # fmt: skip

@@ -25,6 +25,8 @@ _WHEELS = (
 _EXTRAS = {
     "pack": ("onnx", "packing and importing ONNX"),
     "image": ("PIL", "answering image files"),
+    "train": ("matplotlib", "training by the command line"),
+    "parquet": ("pyarrow", "training data in Parquet files"),
     "openvino": ("openvino", "the OpenVINO engine"),
     "litert": ("ai_edge_litert", "TFLite models"),
 }

@@ -82,7 +82,9 @@ def _write(options: Namespace, chosen: Run, plan: Plan, material: Material) -> t
     # Drawn before anything is written: matplotlib may be missing.
     picture = None
     if options.plot:
-        picture = curve_png(chosen.result.history, f"{options.network}, seed {chosen.seed}", chosen.result.best_epoch)
+        picture = curve_png(
+            chosen.result.history, f"{options.network}, seed {chosen.seed}", chosen.result.best_epoch, chosen.before
+        )
     files = [output]
     write_bytes(output, chosen.model)
     if material.labels:

@@ -31,6 +31,8 @@ def test_every_history_makes_a_picture(tmp_path: Path, epochs: int, every: int, 
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
     assert struct.unpack(">II", data[16:24]) == (1008, 604)
     assert data == curve_png(history(epochs, every), "digits", best), "equal histories, equal bytes"
+    came = Metric("accuracy", 0.3, 0.2, 0.4, 200, "wilson")
+    assert (data != curve_png(history(epochs, every), "digits", best, came)) == (every <= epochs)
 
 
 def test_no_epoch_makes_no_picture() -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgewise.bundle.safetensors import dump_arrays, parse_arrays
 from edgewise.errors import DocumentError, EdgewiseError, HostileBundleError, NotFoundError
 from edgewise.training.run.step_file import (
+    OPTIMIZER,
     MemoryEstimate,
     ScalarSpec,
     StateSpec,
@@ -85,6 +87,30 @@ def test_a_step_is_itself_in_blobs_and_in_a_folder(tmp_path: Path) -> None:
         assert again.to_blobs() == STEP.to_blobs()
         assert again.digest() == STEP.digest()
     assert sorted(path.name for path in (tmp_path / "step").iterdir()) == sorted(STEP.to_blobs())
+
+
+def test_what_the_optimizer_starts_from_is_stored_only_where_it_is_not_zero() -> None:
+    slots = tuple(StateSpec(f"slot/{at}", f"next/slot/{at}", "float32", (3, 4), OPTIMIZER, "w") for at in range(2))
+    spec = replace(SPEC, states=(*SPEC.states, *slots))
+    first = {"slot/0": np.zeros((3, 4), np.float32), "slot/1": np.eye(3, 4, dtype=np.float32)}
+    step = replace(STEP, spec=spec, initial={**STEP.initial, **first})
+    blobs = step.to_blobs()
+    assert "slot/0" not in parse_arrays(blobs["initial.safetensors"], "here")
+    again = TrainingStep.from_blobs(blobs)
+    assert again.digest() == step.digest()
+    assert all(np.array_equal(again.initial[name], array) for name, array in step.initial.items())
+    with pytest.raises(DocumentError, match="slot/0 is zero and must be left out"):
+        TrainingStep.from_blobs({**blobs, "initial.safetensors": dump_arrays(step.initial)})
+
+
+def test_few_bytes_do_not_ask_for_many() -> None:
+    slot = StateSpec("slot", "next/slot", "float32", (1 << 20,), OPTIMIZER, "w")
+    step = replace(
+        STEP, spec=replace(SPEC, states=(*SPEC.states, slot)),
+        initial={**STEP.initial, "slot": np.zeros(1 << 20, np.float32)},
+    )  # fmt: skip
+    with pytest.raises(DocumentError, match="bytes of zeros are left out"):
+        TrainingStep.from_blobs(step.to_blobs())
 
 
 def test_the_digest_covers_every_part() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgewise.errors import DataError, MissingExtraError
+from edgewise.measure.metric import Metric
 from edgewise.store.files import write_bytes
 from edgewise.training.run.history import EpochRecord
 
@@ -16,15 +17,20 @@ _LOSS, _METRIC = "#0072B2", "#D55E00"
 _INCHES, _DPI = (7.0, 4.2), 144
 
 
-def write_curve(history: Sequence[EpochRecord], path: Path, title: str = "", best_epoch: int | None = None) -> None:
+def write_curve(
+    history: Sequence[EpochRecord], path: Path, title: str = "", best_epoch: int | None = None, before: Metric | None = None
+) -> None:  # fmt: skip
     """Keep ``curve_png`` at ``path``. Raises StorageError where that is not possible, and what ``curve_png`` raises."""
-    write_bytes(path, curve_png(history, title, best_epoch))
+    write_bytes(path, curve_png(history, title, best_epoch, before))
 
 
-def curve_png(history: Sequence[EpochRecord], title: str = "", best_epoch: int | None = None) -> bytes:
+def curve_png(
+    history: Sequence[EpochRecord], title: str = "", best_epoch: int | None = None, before: Metric | None = None
+) -> bytes:
     """A PNG of the training loss (left axis) and the metric on held-out data with its interval (right axis) by epoch.
 
-    best_epoch: is marked. Raises MissingExtraError without matplotlib, DataError for a history without an epoch.
+    best_epoch: is marked. before: the metric of the model as it came, a level line.
+    Raises MissingExtraError without matplotlib, DataError for a history without an epoch.
     """
     if not history:
         raise DataError("there is no curve before the first epoch has ended", remedy="Train for at least one epoch.")
@@ -50,7 +56,7 @@ def curve_png(history: Sequence[EpochRecord], title: str = "", best_epoch: int |
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(visible=True, alpha=0.25)
     axes.spines["top"].set_visible(False)
-    _draw_metric(axes, history, best_epoch)
+    _draw_metric(axes, history, best_epoch, before)
     if title:
         axes.set_title(title)
     picture = BytesIO()
@@ -60,7 +66,7 @@ def curve_png(history: Sequence[EpochRecord], title: str = "", best_epoch: int |
     return picture.getvalue()
 
 
-def _draw_metric(axes: Any, history: Sequence[EpochRecord], best_epoch: int | None) -> None:
+def _draw_metric(axes: Any, history: Sequence[EpochRecord], best_epoch: int | None, before: Metric | None) -> None:
     measured = [(record.epoch, record.metric) for record in history if record.metric is not None]
     if not measured:
         return
@@ -75,6 +81,12 @@ def _draw_metric(axes: Any, history: Sequence[EpochRecord], best_epoch: int | No
         marker="s" if len(metrics) < 25 else "", markersize=4,
     )  # fmt: skip
     right.set_ylabel(f"{metrics[0].name} (held out)", color=_METRIC)
+    if before is not None:
+        right.axhline(before.value, color=_METRIC, linewidth=1, linestyle="-.")
+        right.annotate(
+            f"as it came: {before.value:.4g}", (0.5, before.value), xycoords=right.get_yaxis_transform(),
+            textcoords="offset points", xytext=(0, 4), ha="center", va="bottom", color=_METRIC,
+        )  # fmt: skip
     best = dict(measured).get(best_epoch or 0)
     if best is not None and best_epoch is not None:
         axes.axvline(best_epoch, color="0.45", linewidth=1, linestyle=":")

@@ -6,6 +6,7 @@ The same five parts are a folder, or named blobs beside a bundle: ``spec.json``,
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,8 @@ _SPEC, _STEP, _FORWARD, _ACCUMULATE, _INITIAL = (
 BLOBS = (_SPEC, _STEP, _FORWARD, _ACCUMULATE, _INITIAL)
 _LARGEST = (2 << 30) - 1  # bytes of one part; a protobuf cannot be larger
 _LIMITS = Limits(array_bytes=_LARGEST)
+# Adam keeps two numbers for a weight, accumulation a third.
+_ZEROS_PER_BYTE, _ZEROS_FREE = 4, 1 << 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,8 +73,10 @@ class TrainingStep:
 
     def to_blobs(self) -> dict[str, bytes]:
         """The parts by name, as a bundle attaches them; ``from_blobs`` is the inverse."""
+        zero = {state.input for state in self.spec.of_role(OPTIMIZER) if not self.initial[state.input].any()}
+        stored = {name: array for name, array in self.initial.items() if name not in zero}
         blobs = {
-            _SPEC: self.spec.to_json(), _STEP: self.step, _FORWARD: self.forward, _INITIAL: dump_arrays(self.initial),
+            _SPEC: self.spec.to_json(), _STEP: self.step, _FORWARD: self.forward, _INITIAL: dump_arrays(stored),
         }  # fmt: skip
         return blobs if self.accumulate is None else {**blobs, _ACCUMULATE: self.accumulate}
 
@@ -83,8 +88,9 @@ class TrainingStep:
         problems += [f"{name[:60]}: does not belong to a training step" for name in blobs if name not in BLOBS]
         if problems:
             raise DocumentError("training step", problems)
-        initial = parse_arrays(blobs[_INITIAL], _INITIAL, _LIMITS)
+        stored = parse_arrays(blobs[_INITIAL], _INITIAL, _LIMITS)
         spec = StepSpec.from_json(blobs[_SPEC])
+        initial = {**stored, **_zeros(spec, stored)}
         return cls(spec, blobs[_STEP], blobs[_FORWARD], blobs.get(_ACCUMULATE), initial)
 
     def write(self, folder: Path) -> None:
@@ -100,6 +106,23 @@ class TrainingStep:
             raise NotFoundError(f"there is no folder of a training step at {folder}", path=str(folder))
         names = [name for name in BLOBS if name != _ACCUMULATE or (folder / name).exists()]
         return cls.from_blobs({name: read_bounded(folder / name, _LARGEST, "the training step's") for name in names})
+
+
+def _zeros(spec: StepSpec, stored: Mapping[str, Array]) -> dict[str, Array]:
+    """The optimiser's states that are not stored: they start at zero.
+
+    Bounded by what is stored: few bytes must not ask for many. Zeros that are stored are refused: a step has one form, and one
+    digest.
+    """
+    slots = [state.input for state in spec.of_role(OPTIMIZER) if state.input in stored]
+    if idle := [name for name in slots if not stored[name].any()]:
+        raise DocumentError("training step", [f"{_INITIAL}: {name} is zero and must be left out" for name in idle])
+    missing = [state for state in spec.of_role(OPTIMIZER) if state.input not in stored]
+    needed = sum(prod(state.shape) * np.dtype(state.dtype).itemsize for state in missing)
+    allowed = _ZEROS_FREE + _ZEROS_PER_BYTE * sum(array.nbytes for array in stored.values())
+    if needed > allowed:
+        raise DocumentError("training step", [f"{_INITIAL}: {needed} bytes of zeros are left out, {allowed} may be"])
+    return {state.input: np.zeros(state.shape, state.dtype) for state in missing}
 
 
 def misfits(states: tuple[StateSpec, ...], arrays: Mapping[str, Array]) -> list[str]:
