@@ -3,10 +3,13 @@
 import json
 import wave
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from edgewise.bundle.limits import Limits
 from edgewise.errors import DataError, MissingExtraError, NotFoundError
@@ -67,6 +70,15 @@ def test_pictures_of_many_sizes_are_brought_to_one(tmp_path: Path) -> None:
     assert data.x[2, 8, 3].tolist() == [50] * 3
     assert data.x[2, 8, 20].tolist() == [40] * 3
     assert read_training_data(tmp_path / "d", size=(16, 24), channels=1).x.shape == (3, 16, 24, 1)
+
+
+@given(st.tuples(*[st.integers(1, 97)] * 4))
+@example((41, 50, 96, 96))
+def test_a_picture_of_any_size_is_brought_to_any_other(sizes: tuple[int, int, int, int]) -> None:
+    with TemporaryDirectory() as folder:
+        _images(Path(folder) / "d", {"cat": [sizes[:2]], "dog": [sizes[:2]]})
+        data = read_training_data(Path(folder) / "d", size=sizes[2:])
+    assert data.x.shape == (2, *sizes[2:], 3)
 
 
 def test_every_file_at_fault_is_named_at_once(tmp_path: Path) -> None:

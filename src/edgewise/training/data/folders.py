@@ -66,7 +66,7 @@ def read_folder(
         forms.setdefault(sample.shape, file)
         samples.append(sample)
     problems += _unlike(forms, rates, files, samples)
-    hint = "a length in samples brings clips together." if sound == {True} else "a size brings images together."
+    hint = "a length brings clips together (--length)." if sound == {True} else "a size brings images together (--size)."
     refuse(problems, f"{folder.name} cannot be used", _REMEDY.format(hint=hint))
     return Dataset(
         np.stack([sample for sample in samples if sample is not None]), np.array([at for at, _ in files], np.int64), None,
@@ -112,12 +112,10 @@ def _picture(file: Path, size: tuple[int, int] | None, channels: int | None) -> 
 
     (height, width), (tall, wide) = pixels.shape[:2], size
     larger = max(tall / height, wide / width)
-    box = (
-        (width - wide / larger) / 2,
-        (height - tall / larger) / 2,
-        (width + wide / larger) / 2,
-        (height + tall / larger) / 2,
-    )
+    # The middle, as large as it goes; rounding must not put it outside.
+    across, down = min(width, wide / larger), min(height, tall / larger)
+    left, top = (width - across) / 2, (height - down) / 2
+    box = (left, top, min(width, left + across), min(height, top + down))
     image: Any = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
     image = image.resize((wide, tall), Image.Resampling.BILINEAR, box=box)
     return np.asarray(image, np.uint8).reshape(tall, wide, pixels.shape[2])
