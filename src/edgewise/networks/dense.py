@@ -88,6 +88,15 @@ def present(net: Builder, ids: str, name: str) -> str:
     return net.node(name, "Cast", there, shape=shape, to=TensorProto.FLOAT)
 
 
+def shares(net: Builder, ids: str, *, weighted: bool, rate: float) -> str:
+    """How much each id counts in its bag: 1, or what the input ``weights`` says; 0 for padding, and dropped at ``rate``."""
+    weights = present(net, ids, "present")
+    if weighted:
+        size = net.shape(ids)
+        weights = net.node("weighted", "Mul", net.input("weights", "float32", size[1:]), weights, shape=size)
+    return dropout(net, weights, rate, "present.dropout")
+
+
 def bag(net: Builder, ids: str, weights: str, weight: str, name: str, how: BagPooling) -> str:
     """Rows of a table, weighted and pooled: ids int64 (N, L), weights (N, L), 0 where there is no id, to (N, width).
 

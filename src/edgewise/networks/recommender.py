@@ -7,7 +7,7 @@ from onnx import ModelProto
 
 from edgewise.networks.builder import BATCH, Builder
 from edgewise.networks.convolution import dropout
-from edgewise.networks.dense import Activation, BagPooling, bag, dense, hidden_layers, present, table
+from edgewise.networks.dense import Activation, BagPooling, bag, dense, hidden_layers, shares, table
 from edgewise.networks.inputs import one_of, problems_refused
 
 __all__ = ["TwoTowerConfig", "build_two_tower"]
@@ -50,11 +50,7 @@ def build_two_tower(config: TwoTowerConfig, seed: int) -> ModelProto:
     net = Builder("two-tower", seed)
     length = "length" if config.length is None else config.length
     history = net.input("history", "int64", (length,))
-    weights = present(net, history, "present")
-    if config.weighted:
-        given = net.input("weights", "float32", (length,))
-        weights = net.node("weighted", "Mul", given, weights, shape=(BATCH, length))
-    weights = dropout(net, weights, config.history_dropout, "present.dropout")
+    weights = shares(net, history, weighted=config.weighted, rate=config.history_dropout)
     rows, deviation = config.items + 1, config.width**-0.5
     scored = table(net, rows, config.width, "items", deviation)
     chosen = scored if config.shared else table(net, rows, config.width, "history_items", deviation)

@@ -5,9 +5,9 @@ from typing import Literal
 
 from onnx import ModelProto
 
-from edgewise.networks.builder import BATCH, Builder
+from edgewise.networks.builder import Builder
 from edgewise.networks.convolution import batch_norm, dropout
-from edgewise.networks.dense import Activation, BagPooling, bag, dense, hidden_layers, present, table
+from edgewise.networks.dense import Activation, BagPooling, bag, dense, hidden_layers, shares, table
 from edgewise.networks.inputs import one_of, problems_refused
 from edgewise.networks.sequence import layer_norm
 
@@ -55,11 +55,7 @@ def build_text_bag(config: TextBagConfig, seed: int) -> ModelProto:
     net = Builder("text-bag", seed)
     length = "length" if config.length is None else config.length
     ids = net.input("ids", "int64", (length,))
-    weights = present(net, ids, "present")
-    if config.weighted:
-        given = net.input("weights", "float32", (length,))
-        weights = net.node("weighted", "Mul", given, weights, shape=(BATCH, length))
-    weights = dropout(net, weights, config.word_dropout, "present.dropout")
+    weights = shares(net, ids, weighted=config.weighted, rate=config.word_dropout)
     rows = table(net, config.vocabulary, config.width, "embedding", config.width**-0.5)
     x = bag(net, ids, weights, rows, "bag", config.pooling)
     if config.norm != "none":

@@ -11,7 +11,7 @@ from edgewise.errors import DataError
 from edgewise.measure.npz import Array
 from edgewise.training.augment.image import reach
 from edgewise.training.augment.step import as_float, like, need
-from edgewise.training.augment.time import moved, resampled
+from edgewise.training.augment.time import moved, resampled, stretched
 
 __all__ = ["ChannelDropout", "Jitter", "Rotate", "Scale", "Shift", "Speed", "TimeWarp"]
 
@@ -88,9 +88,7 @@ class Speed:
         need("speed", (0 <= self.by < 1, f"a share is in 0..1, not {self.by}"))
 
     def __call__(self, x: Array, rng: np.random.Generator, /) -> Array:
-        middle = (_windows(x).shape[1] - 1) / 2
-        factor = np.exp(rng.uniform(-1, 1, (len(x), 1)) * np.log1p(self.by))
-        return resampled(x, middle + (np.arange(x.shape[1]) - middle) * factor, "edge")
+        return stretched(_windows(x), self.by, "edge", rng)
 
 
 @dataclass(frozen=True, slots=True)

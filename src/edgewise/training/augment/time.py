@@ -9,7 +9,7 @@ from edgewise.errors import DataError
 from edgewise.measure.npz import Array
 from edgewise.training.augment.step import Step, as_float, like, need, sides
 
-__all__ = ["Crop", "Middle", "moved", "resampled"]
+__all__ = ["Crop", "Middle", "moved", "resampled", "stretched"]
 
 #: What lies outside of a recording: silence, or its first and last value for ever.
 Outside = Literal["zero", "edge"]
@@ -68,6 +68,13 @@ def resampled(x: Array, at: Array, outside: Outside) -> Array:
     if outside == "zero":
         found[(at < 0) | (at > last)] = 0
     return like(found, x.dtype)
+
+
+def stretched(x: Array, by: float, outside: Outside, rng: np.random.Generator) -> Array:
+    """Each sample faster or slower by up to the share ``by``, about its middle."""
+    middle = (x.shape[1] - 1) / 2
+    factor = np.exp(rng.uniform(-1, 1, (len(x), 1)) * np.log1p(by))
+    return resampled(x, middle + (np.arange(x.shape[1]) - middle) * factor, outside)
 
 
 def _room(x: Array, length: int) -> int:

@@ -66,7 +66,9 @@ def read_folder(
         forms.setdefault(sample.shape, file)
         samples.append(sample)
     problems += _unlike(forms, rates, files, samples)
-    hint = "a length brings clips together (--length)." if sound == {True} else "a size brings images together (--size)."
+    hint = (
+        "a length brings clips together (--length)." if sound == {True} else "a size brings images together (--size)."
+    )
     refuse(problems, f"{folder.name} cannot be used", _REMEDY.format(hint=hint))
     return Dataset(
         np.stack([sample for sample in samples if sample is not None]), np.array([at for at, _ in files], np.int64), None,

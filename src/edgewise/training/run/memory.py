@@ -1,30 +1,15 @@
 """How much memory a training step takes: an estimate to refuse by, and a measurement to make the estimate from."""
 
-import json
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
-from edgewise.errors import InputError, MemoryBudgetError, ProbeError
+from edgewise.errors import InputError, MemoryBudgetError
+from edgewise.measure.probe import PeakMemory, probe_memory
 from edgewise.training.run.step_file import MemoryEstimate, StepSpec
 
-__all__ = ["StepMemory", "estimate_memory", "fitting_batch", "measure_memory", "refuse_over_budget"]
+__all__ = ["estimate_memory", "fitting_batch", "measure_memory", "refuse_over_budget"]
 
 _SECONDS = 300.0
 _MIB = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class StepMemory:
-    """Resident bytes of a fresh process: ``baseline`` with onnxruntime imported, ``peak`` after some steps."""
-
-    baseline: int
-    peak: int
-
-    @property
-    def extra(self) -> int:
-        """What training adds to a process that has the runtime loaded."""
-        return max(0, self.peak - self.baseline)
 
 
 def fitting_batch(spec: StepSpec, budget: int) -> int:
@@ -65,29 +50,14 @@ def refuse_over_budget(spec: StepSpec, samples: int, budget: int) -> None:
 
 def measure_memory(
     folder: Path, samples: int, python: str, sizes: dict[str, int] | None = None, *, frugal: bool = False
-) -> StepMemory:
+) -> PeakMemory:
     """Measure the step that ``TrainingStep.write`` kept in ``folder``, in a process of its own, over batches of ``samples``.
 
     sizes: of dimensions that vary and are not the batch ("time"), 1 where not given. frugal: as a trainer with a budget works.
     Raises ProbeError where the process ends without a result.
     """
-    request = json.dumps({"folder": str(folder), "samples": samples, "sizes": sizes or {}, "frugal": frugal})
-    try:
-        # -P: with -m alone Python would import whatever is called numpy.py in the current folder.
-        done = subprocess.run(  # noqa: S603  (our own module, arguments as a list)
-            [python, "-P", "-m", "edgewise.training.run.memory_process", request],
-            capture_output=True, timeout=_SECONDS, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise ProbeError(f"measuring the memory of a training step took more than {_SECONDS:g} s") from None
-    try:
-        result = json.loads(done.stdout)
-        return StepMemory(int(result["baseline"]), int(result["peak"]))
-    except (ValueError, KeyError, TypeError):
-        last = done.stderr.decode(errors="replace").strip().split("\n")[-1][:300]
-        raise ProbeError(
-            f"measuring the memory of a training step ended with status {done.returncode}: {last}"
-        ) from None
+    request = {"folder": str(folder), "samples": samples, "sizes": sizes or {}, "frugal": frugal}
+    return probe_memory("edgewise.training.run.memory_process", request, "a training step", python, _SECONDS)
 
 
 def estimate_memory(small: tuple[int, int], large: tuple[int, int]) -> MemoryEstimate:
