@@ -41,7 +41,9 @@ def test_links_lead_somewhere(path: Path) -> None:
 @pytest.mark.parametrize(
     "path", [p for p in PAGES if any(b[0] in RUN for b in blocks(p))], ids=lambda p: str(p.relative_to(ROOT))
 )
-def test_snippets_run_in_order_as_written(path: Path, tmp_path: Path) -> None:
+def test_snippets_run_in_order_as_written(path: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    # A page that fetches public sets runs where they are already.
+    sets = str(request.getfixturevalue("shared_data")) if "edgewise data get" in path.read_text() else ""
     work = tmp_path / "work"
     work.mkdir()
     shutil.copytree(ROOT / "examples", work / "examples")
@@ -49,6 +51,7 @@ def test_snippets_run_in_order_as_written(path: Path, tmp_path: Path) -> None:
     home.mkdir()
     environment = {
         **os.environ, "HOME": str(home), "EDGEWISE_HOME": str(home / ".edgewise"), "COLUMNS": "100",
+        **({"EDGEWISE_DATA": sets} if sets else {}),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }  # fmt: skip
     for number, (language, text) in enumerate(blocks(path)):

@@ -24,6 +24,7 @@ Array = np.ndarray[Any, Any]
 QUICK: Any = settings(
     max_examples=40, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
+ROUNDING = 1e-6  # of a few operations in float32
 LONG: Any = settings(QUICK, max_examples=800, phases=[Phase.generate])
 
 
@@ -173,13 +174,23 @@ def assert_equal(net: Network) -> None:
     off = [name for name, one in plain.items() if norm(blocked[name] - one) > 1e-4 * norm(one)]
     if not off:
         return
-    # What cancels (a bias before a normalisation) is noise in both: neither may be much further than the other from the
-    # same in float64.
-    exact = gradients(replace(net, values={name: array.astype(np.float64) for name, array in net.values.items()}), 0)
+    # What cancels (a bias before a normalisation) is noise in both, and a value within rounding of a kink falls on either side
+    # of it. So what counts is how far the same in float64 is, and how far that moves when all it starts from is rounded.
+    exact = exact_gradients(net)
+    shaken = [exact_gradients(net, seed) for seed in range(1, 5)]
     largest = max(norm(one) for one in exact.values())
     for name in off:
-        noise = 5 * norm(plain[name] - exact[name]) + 2e-6 * largest
-        assert norm(blocked[name] - exact[name]) <= 1e-4 * norm(exact[name]) + noise, name
+        moved = max(norm(one[name] - exact[name]) for one in (plain, *shaken))
+        assert norm(blocked[name] - exact[name]) <= 1e-4 * norm(exact[name]) + 5 * moved + 2e-6 * largest, name
+
+
+def exact_gradients(net: Network, shaken: int = 0) -> dict[str, Array]:
+    """In float64. shaken: a seed of relative changes of about a rounding error in float32, 0 for none."""
+    random = np.random.default_rng(shaken)
+    values = {name: array.astype(np.float64) for name, array in net.values.items()}
+    if shaken:
+        values = {name: array * (1 + ROUNDING * random.standard_normal(array.shape)) for name, array in values.items()}
+    return gradients(replace(net, values=values), 0)
 
 
 def norm(array: Array) -> float:

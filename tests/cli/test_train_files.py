@@ -110,3 +110,28 @@ def test_integers_without_a_float_form_are_refused_by_node(capsys: pytest.Captur
     assert code == 1
     assert "BitShift (odd one)" in err
     assert not (tmp_path / "m.onnx").exists()
+
+
+def test_a_model_of_pictures_takes_them_as_they_lie_in_the_folder(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Many sizes, grey and in colour: brought to one size to learn from, and by the file itself afterwards."""
+    Image = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(0)
+    for name, (low, high) in {"dark": (0, 120), "light": (130, 256)}.items():
+        (tmp_path / "d" / name).mkdir(parents=True)
+        for at in range(20):
+            shape = (20 + at, 30, 3) if at % 2 else (20 + at, 30)
+            Image.fromarray(rng.integers(low, high, shape, np.uint8)).save(tmp_path / f"d/{name}/{at}.png")
+    out = tmp_path / "m.onnx"
+    code, _, _ = run(
+        capsys, "cnn", "--train", tmp_path / "d", "--size", "16x24", "-o", out, "--threads", 1, "--epochs", 12,
+        "--augment", "none", "--set", "widths=4,8", "--batch", 8,
+    )  # fmt: skip
+    assert code == 0
+    session = ort.InferenceSession(out)
+    (entering,) = session.get_inputs()
+    assert (entering.type, entering.shape[1:]) == ("tensor(uint8)", ["height", "width", 3])
+    for name, wanted in (("dark", 0), ("light", 1)):
+        picture = np.asarray(Image.open(tmp_path / f"d/{name}/1.png"))
+        assert session.run(None, {entering.name: picture[None]})[0].argmax() == wanted

@@ -19,6 +19,7 @@ from edgewise.graph.image import (
     resize,
     resize_shorter,
     swap_channels,
+    to_size,
 )
 
 FILTERS = {"linear": Image.Resampling.BILINEAR, "cubic": Image.Resampling.BICUBIC}
@@ -128,6 +129,16 @@ def test_any_batch_and_size_goes_through_one_fragment() -> None:
     )
     for shape in [(1, 5, 7, 3), (4, 30, 20, 3), (0, 8, 8, 3)]:
         assert session.run(None, {"image": noise(*shape)})[0].shape == (shape[0], 3, 10, 12)
+
+
+@pytest.mark.parametrize("original", [*SIZES, (1, 1), (12, 20), (3, 90)])
+def test_pictures_of_any_size_come_out_as_pictures_of_one(original: tuple[int, int]) -> None:
+    image = noise(1, *original, 3)
+    sized = run(to_size((12, 20)), image)
+    assert (sized.shape, sized.dtype) == ((1, 12, 20, 3), np.uint8)
+    planes = run(resize((12, 20), fit="cover"), image.transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(sized, planes.transpose(0, 2, 3, 1))
+    np.testing.assert_array_equal(run(to_size((12, 20)), sized), sized)  # what has the size stays as it is
 
 
 def test_the_output_states_its_size() -> None:

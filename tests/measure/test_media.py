@@ -131,6 +131,15 @@ def save_wav(path: Path, samples: bytes, width: int = 2, channels: int = 1) -> P
     return path
 
 
+def test_a_folder_of_grey_pictures_can_be_read_in_colour(tmp_path: Path, pillow: Any) -> None:
+    (tmp_path / "a").mkdir()
+    pillow.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4)).save(tmp_path / "a" / "1.png")
+    assert read_media(tmp_path, DEFAULT_LIMITS).x.shape == (1, 3, 4, 1)
+    coloured = read_media(tmp_path, DEFAULT_LIMITS, channels=3).x
+    assert coloured.shape == (1, 3, 4, 3)
+    assert (coloured == np.arange(12).reshape(3, 4, 1)).all()
+
+
 def test_every_sixteen_bit_sample_is_exact(tmp_path: Path) -> None:
     samples = np.arange(-(2**15), 2**15, dtype="<i2")
     path = save_wav(tmp_path / "a.wav", samples.tobytes())

@@ -4,7 +4,7 @@ A number in a file keeps its value or is refused, as in ``runtime.inputs``: the 
 a wrong answer. A table keeps its rows: what could be a batch is never run together into one example.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from edgewise.measure.npz import load_npy, load_npz
 from edgewise.runtime.engine import Array
 from edgewise.runtime.inputs import InputCheck, convert_values, form_of
 
-__all__ = ["decode_file"]
+__all__ = ["decode_file", "image_channels"]
 
 _TEXT_BYTES = 64 << 20
 _JSON = Limits(json_bytes=_TEXT_BYTES, json_values=1 << 24)  # an image of 2000 x 2000 has 12 million values
@@ -105,15 +105,22 @@ def _from_npy(path: Path, specs: list[TensorSpec]) -> dict[str, Array]:
     return {_only(path, specs).name: load_npy(path)}
 
 
+def image_channels(specs: Sequence[TensorSpec]) -> int | None:
+    """1 or 3 where the only input takes images (N, height, width, channels) of uint8; else None."""
+    shape = specs[0].shape if len(specs) == 1 else ()
+    fits = len(shape) == 4 and shape[-1] in (1, 3) and specs[0].dtype == "uint8"
+    return int(shape[-1]) if fits else None
+
+
 def _from_image(path: Path, specs: list[TensorSpec]) -> dict[str, Array]:
     spec = _only(path, specs)
-    last = spec.shape[-1] if spec.shape else 0
-    if len(spec.shape) != 4 or last not in (1, 3) or spec.dtype != "uint8":
+    channels = image_channels([spec])
+    if channels is None:
         raise DataError(
             f"{path} is an image; the model takes {spec}, not images (N, height, width, 1 or 3) of uint8",
             remedy="Pack it with its preprocessing in the graph (`edgewise pack --before image:...`), or pass an .npy.",
         )
-    return {spec.name: read_image(path, channels=int(last))}
+    return {spec.name: read_image(path, channels=channels)}
 
 
 def _from_wav(path: Path, specs: list[TensorSpec]) -> dict[str, Array]:

@@ -12,6 +12,7 @@ from typing import Any
 from edgewise.bundle.build import with_evidence
 from edgewise.bundle.bundle import Bundle
 from edgewise.clock import SystemClock
+from edgewise.compose.decoding import image_channels
 from edgewise.compose.keys import default_signing_key, load_private
 from edgewise.compose.loading import open_verified
 from edgewise.compose.receipts import believed_receipts
@@ -89,7 +90,8 @@ def evaluate_path(options: Namespace, require: Requirements, progress: Progress)
     forbidden = (
         too_inaccurate(believed, variants, require.max_metric_drop) if require.max_metric_drop is not None else {}
     )
-    data = with_labels(read_dataset(options.data), bundle.document.labels)
+    channels = image_channels(bundle.document.inputs)
+    data = with_labels(read_dataset(options.data, channels=channels), bundle.document.labels)
     rows: list[Row] = []
     errors: dict[Candidate, EdgewiseError] = {}
     for candidate in candidates_for(bundle, require):

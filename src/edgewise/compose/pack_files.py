@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edgewise.bundle.tensors import StateSpec, TensorSpec
+from edgewise.compose.decoding import image_channels
 from edgewise.compose.importing import Imported, import_models
 from edgewise.compose.keys import default_signing_key, load_private
 from edgewise.compose.pack_options import (
@@ -37,7 +38,8 @@ def pack_files(options: Namespace, progress: Callable[[str, int, int], None]) ->
     models, decision = _prepared(imported.models, options, labels)
     first = next(iter(models.values()))
     outputs = {spec.name for spec in first.outputs}
-    data = with_labels(read_dataset(options.eval), labels) if options.eval else None
+    channels = image_channels(first.inputs)
+    data = with_labels(read_dataset(options.eval, channels=channels), labels) if options.eval else None
     packed = pack(
         PackRequest(
             name=options.name,
@@ -47,7 +49,7 @@ def pack_files(options: Namespace, progress: Callable[[str, int, int], None]) ->
             labels=labels or (data.labels if data else ()),
             decision=options.decision or decision or (imported.decision if imported.decision in outputs else ""),
             evaluation=data,
-            golden=read_dataset(options.golden, labelled=False) if options.golden else None,
+            golden=read_dataset(options.golden, labelled=False, channels=channels) if options.golden else None,
             data_name=data.name if data else "",
             golden_count=options.golden_count,
             inputs=with_sample_rate(with_range(_inputs(first, imported), options.range), options.sample_rate),

@@ -47,7 +47,8 @@ class Material:
     """split: the two halves. rate: Hz of sound, 0 where it is not known. public: name of the public set, or "".
 
     unknown: samples that belong to no class, for training and for evaluation. names: of the items of a history. log: every choice
-    up to where the evaluation begins. times: (N,) when each training sample was chosen, in seconds.
+    up to where the evaluation begins. times: (N,) when each training sample was chosen, in seconds. size: height and width that
+    pictures were brought to, None where they are as they were.
     """
 
     split: Split
@@ -58,6 +59,7 @@ class Material:
     names: tuple[str, ...] = ()
     log: Choices | None = None
     times: Array | None = None
+    size: tuple[int, int] | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -85,7 +87,8 @@ def read_material(options: Namespace, wanted: Wanted, progress: Progress) -> Mat
         _alone(options, "--eval", "share", "by_group", "hold_out")
         other = _read(Path(options.eval), size, wanted.channels, length, columns, options.labels)
         halves = Split(data, with_labels(other, data.labels))
-    return Material(halves, rate, warnings=_checked(halves, options))
+    pictures = path.is_dir() and data.x.ndim == 4
+    return Material(halves, rate, warnings=_checked(halves, options), size=size if pictures else None)
 
 
 def _read(

@@ -9,9 +9,14 @@ from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
+from onnx import ModelProto
 
 from edgewise.compose.training_data import Material
 from edgewise.errors import MismatchError
+from edgewise.graph.image import to_size
+from edgewise.graph.inspect import describe
+from edgewise.graph.join import prepend
+from edgewise.graph.rename import fresh_names, rename, taken_names
 from edgewise.measure.evaluation import data_digest
 from edgewise.measure.metric import Metric
 from edgewise.measure.npz import Array
@@ -110,7 +115,8 @@ def run_seed(options: Namespace, recipe: Recipe, plan: Plan, material: Material,
         stepper, Prefetched(batches), evaluate, recipe.fit_settings(seed, evaluated=True), checkpoints=checkpoints,
         watch=lambda progress: report.step(seed, progress), predict_batch=_AT_ONCE,
     )  # fmt: skip
-    model = plan.finished(assembly.trained(stepper.weights())).SerializeToString()
+    finished = plan.finished(assembly.trained(stepper.weights()))
+    model = _of_any_size(finished, material.size).SerializeToString()
     metric, others = _measured(model, plan, material, options.threads)
     if result.best is not None and abs(metric.value - result.best.value) > _CLOSE * max(1.0, abs(result.best.value)):
         raise MismatchError(
@@ -162,6 +168,19 @@ def _batches(plan: Plan, recipe: Recipe, material: Material, size: int) -> Batch
         return MomentBatches(ArrayBatches(arrays, size, order, last="drop"), plan.popular.table)
     # Samples that fill no batch wait for an epoch in which they come earlier: statistics of a few samples harm.
     return ArrayBatches(arrays, size, last="drop", steps=plan.front.steps, input=plan.input, encoder=plan.front.encoder)
+
+
+def _of_any_size(model: ModelProto, size: tuple[int, int] | None) -> ModelProto:
+    """With the resizing in the file that its pictures went through before they were learnt."""
+    entering, *others = describe(model).inputs
+    shape = entering.shape or ()
+    if size is None or others or entering.dtype != "uint8" or len(shape) != 4 or shape[1:3] != size:
+        return model
+    inner = ModelProto()
+    inner.CopyFrom(model)
+    sized = fresh_names([entering.name], taken_names(model.graph), "sized_")
+    rename(inner.graph, sized)
+    return prepend(to_size(size, int(shape[3]), input_name=entering.name), inner, {"sized": sized[entering.name]})
 
 
 def _measured(model: bytes, plan: Plan, material: Material, threads: int | None) -> tuple[Metric, tuple[Metric, ...]]:

@@ -29,6 +29,7 @@ __all__ = [
     "resize",
     "resize_shorter",
     "swap_channels",
+    "to_size",
 ]
 
 Fit = Literal["stretch", "cover", "contain"]
@@ -119,6 +120,20 @@ def resize(
         size,
         input_name,
         output_name,
+    )
+
+
+def to_size(
+    size: tuple[int, int], channels: int = 3, *, fit: Fit = "cover", method: Method = "linear",
+    input_name: str = "image", output_name: str = "sized",
+) -> ModelProto:  # fmt: skip
+    """uint8 (batch, height, width, channels) of any size to the same at ``size`` = (height, width). fit: as in ``resize``."""
+    draft = Draft("to_size")
+    value = _resize(draft, _from_pixels(draft, input_name), size, fit, method)
+    return draft.finish(
+        {input_name: ("uint8", ["batch", "height", "width", channels])},
+        {output_name: ("uint8", ["batch", *size, channels])},
+        [draft.node("Transpose", value, perm=[0, 2, 3, 1])],
     )
 
 

@@ -63,15 +63,18 @@ class Dataset:
         )  # fmt: skip
 
 
-def read_dataset(path: Path, limits: Limits = DEFAULT_LIMITS, *, labelled: bool = True) -> Dataset:
+def read_dataset(
+    path: Path, limits: Limits = DEFAULT_LIMITS, *, labelled: bool = True, channels: int | None = None
+) -> Dataset:
     """The data set in an ``.npz`` (``x``, ``y``, perhaps ``group`` and ``class_names``) or a folder of class folders.
 
     Images become (N, H, W, C) uint8, wav files (N, samples) float32 in -1..1; class folders count from 0 by name.
-    labelled: False where only the inputs matter; ``y`` may then be missing and counts as zeros.
+    labelled: False where only the inputs matter; ``y`` may then be missing and counts as zeros. channels: 1 or 3 for every
+    image of a folder, else as the files have it.
     Raises NotFoundError where there is nothing, DataError for what cannot be used, MissingExtraError for images without Pillow.
     """
     if path.is_dir():
-        media = read_media(path, limits)
+        media = read_media(path, limits, channels)
         return Dataset(media.x, media.y, None, media.labels, path.name, digest_of_files(path, media.files))
     if not path.exists():
         raise NotFoundError(f"there is no data set at {path}", path=str(path))

@@ -6,6 +6,7 @@ import wave
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, Literal
@@ -47,9 +48,10 @@ class Media:
     files: tuple[Path, ...]
 
 
-def read_media(folder: Path, limits: Limits) -> Media:
+def read_media(folder: Path, limits: Limits, channels: int | None = None) -> Media:
     """Every image or wav file one level below ``folder``. All of them have to be alike: same size, same length and rate.
 
+    channels: 1 or 3 for every image, else as the files have it.
     Raises DataError naming the first that differs, and MissingExtraError where images are found without Pillow.
     """
     classes = sorted(part for part in folder.iterdir() if part.is_dir() and not part.name.startswith("."))
@@ -61,7 +63,7 @@ def read_media(folder: Path, limits: Limits) -> Media:
         raise DataError(
             f"{folder} holds both images and wav files", remedy="Keep one kind in the folder.", rule="dataset-form"
         )
-    read: Callable[[Path], Array] = _SameRate() if kinds == {True} else read_image
+    read: Callable[[Path], Array] = _SameRate() if kinds == {True} else partial(read_image, channels=channels)
     first = read(files[0][1])
     if first.nbytes * len(files) > limits.array_bytes:
         raise DataError(

@@ -1,5 +1,6 @@
 """Folders of class folders as they come: pictures of many sizes, clips of many lengths, files that are damaged."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ def read_folder(
     """Images as (N, H, W, C) uint8 or wav files as (N, samples) float32; the class is the folder, counted from 0 by name.
 
     size: height and width to bring every image to: scaled to cover it, then its middle; without it all must be alike. channels:
-    1 or 3 for every image, else as the files have it. length: samples to bring every clip to: in the middle of silence, or
+    1 or 3 for every image, else as the files have it, 3 where some have.
+    length: samples to bring every clip to: in the middle of silence, or
     its middle. Raises NotFoundError where there is no such folder, DataError with every file and class folder at fault.
     """
     if not folder.is_dir():
@@ -45,7 +47,7 @@ def read_folder(
     filled = {at for at, _ in files}
     problems = [f"{part.name}: the class folder is empty" for at, part in enumerate(classes) if at not in filled]
     samples: list[Array | None] = []
-    used, forms, rates = 0, dict[tuple[int, ...], Path](), dict[int, Path]()
+    used, rates = 0, dict[int, Path]()
     for _, file in files:
         try:
             if sound == {True}:
@@ -63,9 +65,9 @@ def read_folder(
                 f"{folder} takes more than the {limits.array_bytes} bytes that are read",
                 remedy="Use smaller images or shorter clips, or part of the data.", rule="dataset-size",
             )  # fmt: skip
-        forms.setdefault(sample.shape, file)
         samples.append(sample)
-    problems += _unlike(forms, rates, files, samples)
+    samples = _in_colour(samples) if sound == {False} else samples
+    problems += _unlike(rates, files, samples)
     hint = (
         "a length brings clips together (--length)." if sound == {True} else "a size brings images together (--size)."
     )
@@ -81,18 +83,21 @@ def _media(part: Path) -> list[Path]:
     return sorted(file for file in files if file.suffix.lower() in (*_IMAGES, ".wav"))
 
 
-def _unlike(
-    forms: dict[tuple[int, ...], Path],
-    rates: dict[int, Path],
-    files: list[tuple[int, Path]],
-    samples: list[Array | None],
-) -> Iterator[str]:
+def _in_colour(samples: list[Array | None]) -> list[Array | None]:
+    """Grey pictures among others get their three channels."""
+    if {sample.shape[2] for sample in samples if sample is not None} != {1, 3}:
+        return samples
+    return [sample if sample is None or sample.shape[2] == 3 else np.repeat(sample, 3, 2) for sample in samples]
+
+
+def _unlike(rates: dict[int, Path], files: list[tuple[int, Path]], samples: list[Array | None]) -> Iterator[str]:
     if len(rates) > 1:
         yield "sample rates differ: " + ", ".join(
             f"{file.parent.name}/{file.name} {rate}" for rate, file in rates.items()
         )
+    forms = Counter(sample.shape for sample in samples if sample is not None)
     if len(forms) > 1:
-        usual = max(forms, key=lambda form: sum(s is not None and s.shape == form for s in samples))
+        usual, _ = forms.most_common(1)[0]
         for (_, file), sample in zip(files, samples, strict=True):
             if sample is not None and sample.shape != usual:
                 yield f"{file.parent.name}/{file.name} has the shape {sample.shape}, most have {usual}"
