@@ -42,7 +42,7 @@ def run() -> str:
         "network",
         "held out",
         "figure",
-        "asked",
+        "goal",
         "plain tools",
         "seeds 0, 1, 2",
         "median",

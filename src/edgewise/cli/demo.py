@@ -79,7 +79,9 @@ def _print(result: "DemoResult") -> None:
                 f"{unit_ms(result.ours.p50_ms)}; onnxruntime alone {unit_ms(result.bare.p50_ms)} ({ratio:.2f}x, {extra:+.1f} µs)",
             ),
             ("throughput", f"{result.ours.throughput_per_second:.0f} answers a second, one thread, one at a time"),
+            ("learning", next(note for note in packed.notes if "can learn" in note)),
             ("bundle", f"{result.path}, {unit_bytes(result.path.stat().st_size)}, also installed as 'digits'"),
         ]
     )
     print("\nNext: edgewise run digits examples/digits/*.png      edgewise inspect digits      edgewise doctor")
+    print("      edgewise train cnn --train digits -o own.onnx        (pip install 'edgewise[train]')")

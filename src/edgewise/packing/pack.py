@@ -45,7 +45,7 @@ class PackRequest:
 
     evaluation: labelled data to measure on. golden: where golden inputs are taken from, by default ``evaluation``.
     allow_unfaithful: pack variants whose answers point elsewhere than the first one's (cosine below 0.9) all the same.
-    training: the step by which the model may learn on a device; needs the extra "train".
+    training: the step by which the model may learn on a device.
     """
 
     name: str
@@ -138,11 +138,11 @@ def _with_step(
     bundle: Bundle, request: PackRequest, training: TrainingRequest, blobs: list[bytes], home: Home, notes: list[str]
 ) -> Bundle:
     try:
-        # Deferred: it needs the extra "train".
+        # Deferred: it takes time to import, and most bundles have no step.
         from edgewise.packing.trainable import attach_step  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"making a training step needs {error.name}", remedy="pip install 'edgewise[train]'"
+            f"making a training step needs {error.name}", remedy="pip install 'edgewise[pack]'"
         ) from None
     attached = attach_step(bundle, request.models, training, home.root / "step")
     notes += attached.notes
