@@ -21,7 +21,7 @@ from edgewise.training.step.build import build_step
 from edgewise.training.step.optimizers import Optimizer
 from edgewise.training.step.processor import block_size
 
-__all__ = ["Assembly", "Choice", "assemble", "choose", "in_floats"]
+__all__ = ["Assembly", "Choice", "assemble", "choose", "in_floats", "with_weights"]
 
 _QUANTIZED = ("Quant", "Integer")  # in the names of operators over integers that stand for numbers
 #: Names that edgewise's own fragments and networks give to what is no weight: the Fourier basis, say.
@@ -50,9 +50,9 @@ class Assembly:
     def trained(self, weights: Mapping[str, npt.NDArray[np.generic]]) -> ModelProto:
         """The model with these weights (initializer -> array) in place of its own; adapters become part of the weights."""
         if self.choice.plain is None:
-            return _with(self.choice.model, weights)
+            return with_weights(self.choice.model, weights)
         names = {name for adapter in self.choice.adapters for name in (adapter.down, adapter.up)}
-        plain = _with(self.choice.plain, {name: array for name, array in weights.items() if name not in names})
+        plain = with_weights(self.choice.plain, {name: array for name, array in weights.items() if name not in names})
         return merge(plain, self.choice.adapters, {name: weights[name] for name in names})
 
 
@@ -118,7 +118,8 @@ def _has_images(model: ModelProto) -> bool:
     return any(node.op_type == "Conv" and ranks.get(node.input[1]) == 4 for node in model.graph.node)
 
 
-def _with(model: ModelProto, weights: Mapping[str, npt.NDArray[np.generic]]) -> ModelProto:
+def with_weights(model: ModelProto, weights: Mapping[str, npt.NDArray[np.generic]]) -> ModelProto:
+    """A copy of ``model`` with these arrays in place of the initializers of their names; names that it has not are passed over."""
     changed = ModelProto()
     changed.CopyFrom(model)
     for tensor in changed.graph.initializer:

@@ -1,0 +1,1 @@
+"""Passes that change the form of a graph and none of its answers."""
