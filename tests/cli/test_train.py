@@ -128,3 +128,24 @@ def test_boxes_become_a_detector(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert code == 0
     assert json.loads(text)["metric"]["name"] == "map50"
     assert answers(out, x=x[:2])["detections"].shape == (2, 100, 6)
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "said"),
+    [
+        ({"y": np.zeros(48, np.int64)}, (), "every sample is of one class"),
+        ({"y": np.r_[999_999, np.arange(47) % 2]}, (), "label 999999 in row"),
+        ({}, ("--lr", "1e9"), "are not finite numbers in epoch 1"),
+        ({}, ("--set", "widths=wide"), "wrong type: widths=wide"),
+        ({}, ("--keep", "last", "--patience", 3), "--patience waits"),
+    ],
+)  # fmt: skip
+def test_what_cannot_become_a_model_is_refused_and_nothing_is_written(
+    change: dict[str, np.ndarray], words: tuple[object, ...], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:  # fmt: skip
+    x, y = bars(48)
+    data = saved(tmp_path, **{"x": x, "y": y, **change})
+    code, _, err = run(capsys, "cnn", "--train", data, "-o", tmp_path / "m.onnx", *FAST, *words)
+    assert code == 1
+    assert said in err
+    assert not (tmp_path / "m.onnx").exists()

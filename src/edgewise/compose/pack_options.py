@@ -146,7 +146,7 @@ def read_labels(path: Path | None) -> tuple[str, ...]:
 def check_target(path: Path) -> None:
     """Raise InputError where ``path`` cannot become a file, before hours of measuring are lost on it."""
     if path.is_dir():
-        raise InputError(f"{path} is a folder", remedy="Name the file to write, for instance model.bundle.")
+        raise InputError(f"{path} is a folder", remedy="Name the file to write, not the folder that it lies in.")
     nearest = next((folder for folder in path.absolute().parents if folder.exists()), None)
     if nearest is None or not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise InputError(f"{path} cannot be written: {nearest} is no folder that you may write into")

@@ -41,6 +41,10 @@ def read_recipe(options: Namespace) -> Recipe:
     if settings.get("length") is not None and options.network in ("text-bag", "gru", "encoder"):
         text["length"] = settings.pop("length")
     changes = {name: getattr(options, name) for name in _CHANGES}
+    if options.patience and options.keep == "last":
+        raise InputError(
+            "--patience waits for a better epoch, and --keep last wants none", remedy="Leave one of them out."
+        )
     if options.patience and options.keep is None:
         changes["keep"] = "best"
     return recipe.but(**changes, settings=settings, sound=sound, text=text)

@@ -51,7 +51,14 @@ def fit_config(
     try:
         return network.config(**given)
     except TypeError as error:
-        raise InputError(f"a setting of {name} has the wrong type: {error}") from error
+        texts = [
+            f"{one.name}={given[one.name]}" for one in fields(network.config)
+            if isinstance(given.get(one.name), str) and not isinstance(one.default, str)
+        ]  # fmt: skip
+        raise InputError(
+            f"a setting of {name} has the wrong type: {', '.join(texts) or error}",
+            remedy="Numbers are written as in widths=16,32.",
+        ) from error
 
 
 def _input(

@@ -35,7 +35,8 @@ def check_data(
     if classed:
         known = classes or len(train.labels) or int(train.y.max()) + 1
         problems += _out_of_range(train, "training data", known)
-        problems += _too_few(train, known, least)
+        astray = [] if classes or train.labels else [*_astray(train, known)]
+        problems += astray or _too_few(train, known, least)
     elif classes is not None:
         problems.append(f"training data: y is {train.y.dtype} {train.y.shape}, and class numbers (N,) are needed")
     if evaluation is None:
@@ -92,6 +93,13 @@ def _out_of_range(data: Dataset, what: str, classes: int) -> Iterable[str]:
     if len(rows := np.flatnonzero((y < 0) | (y >= classes))):
         values = ", ".join(str(value) for value in np.unique(y[rows])[:5])
         yield f"{what}: labels outside of 0..{classes - 1} ({values}) in {rows_by_number(rows)}"
+
+
+def _astray(data: Dataset, classes: int) -> Iterable[str]:
+    """A label so high that most classes below it have no sample: more likely a slip than a class."""
+    if classes > 2 * len(np.unique(data.y)) and classes > len(data):
+        (row,) = np.flatnonzero(data.y == data.y.max())[:1]
+        yield f"training data: label {classes - 1} in row {row} would make {classes} classes of {len(data)} samples"
 
 
 def _too_few(data: Dataset, classes: int, least: int) -> Iterable[str]:

@@ -203,6 +203,10 @@ def _classes(task: str, data: Dataset) -> int:
     if task == "classification":
         if data.y.ndim != 1 or data.y.dtype.kind not in "iub":
             raise InputError(f"classes are whole numbers (N,), and y is {data.y.dtype} {data.y.shape}")
+        if len(np.unique(data.y)) < 2:
+            raise InputError(
+                "every sample is of one class, and telling apart needs two", remedy="Add samples of another class."
+            )
         return len(data.labels) or int(data.y.max()) + 1
     if task == "segmentation":
         if data.y.ndim != 3 or data.y.dtype.kind not in "iub":

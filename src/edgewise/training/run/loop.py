@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from edgewise.bundle.safetensors import Array
 from edgewise.clock import Clock, SystemClock
 from edgewise.errors import DataError, InputError, TensorError, TrainingDivergedError
@@ -168,7 +170,15 @@ class _Run:
         if self._evaluate is None or (done % self._settings.evaluate_every and not last):
             return None
         states = self._state.answering()
-        return self._evaluate(lambda inputs: self._stepper.predict(inputs, batch=self._predict_batch, states=states))
+
+        def predict(inputs: Mapping[str, Array]) -> dict[str, Array]:
+            outputs = self._stepper.predict(inputs, batch=self._predict_batch, states=states)
+            # -inf may hide a class on purpose.
+            if bad := [name for name, array in outputs.items() if np.isnan(array).any() or np.isposinf(array).any()]:
+                raise TrainingDivergedError(f"the model's answers ({', '.join(bad)}) are not finite numbers")
+            return outputs
+
+        return self._evaluate(predict)
 
     def _save(self) -> None:
         if self._folder is not None:
