@@ -7,10 +7,11 @@ from edgewise.autodiff import (
     contraction,
     convolution,
     elementwise,
+    gru,
+    lstm,
     matmul,
     normalization,
     pooling,
-    recurrent,
     reduction,
     shaping,
 )
@@ -58,7 +59,7 @@ RULES: dict[str, Rule] = {
 }  # fmt: skip
 
 #: Rules that take the gradients of all outputs ("" where there is none).
-MANY: dict[str, ManyRule] = {"GRU": recurrent.gru, "Split": shaping.split}
+MANY: dict[str, ManyRule] = {"GRU": gru.gru, "LSTM": lstm.lstm, "Split": shaping.split}
 
 #: Operators that are written in other operators before the walk, and what writes them.
 LOWERED: dict[str, Callable[[Call], dict[str, str]]] = {

@@ -242,3 +242,44 @@ def test_labels_carry_their_limit_and_the_seed_is_a_number_of_the_step() -> None
     step = step_of(SGD())
     assert [target.below for target in step.spec.targets] == [CLASSES]
     assert {scalar.name for scalar in step.spec.scalars} == {"learning_rate", "weight_decay", "max_norm"}
+
+
+@pytest.mark.parametrize("operator", ["LSTM", "GRU"])
+def test_recurrent_layers_learn_with_batches_of_any_size(operator: str) -> None:
+    gates, random = {"LSTM": 4, "GRU": 3}[operator], np.random.default_rng(0)
+    more = {"linear_before_reset": 1} if operator == "GRU" else {}
+    stored = {
+        "w": random.normal(size=(1, gates * 5, 3)) / 2, "r": random.normal(size=(1, gates * 5, 5)) / 2,
+        "b": np.zeros((1, gates * 10)), "g": random.normal(size=(5, 2)),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["turned"], perm=[1, 0, 2]),
+        helper.make_node(operator, ["turned", "w", "r", "b"], ["", "last"], hidden_size=5, **more),
+        helper.make_node("Squeeze", ["last", "axis"], ["state"]), helper.make_node("MatMul", ["state", "g"], ["y"]),
+    ]  # fmt: skip
+    tensors = [onnx.numpy_helper.from_array(array.astype(np.float32), name) for name, array in stored.items()]
+    graph = helper.make_graph(
+        nodes, "layer", [helper.make_tensor_value_info("x", 1, ["n", "t", 3])],
+        [helper.make_tensor_value_info("y", 1, ["n", 2])], [*tensors, onnx.numpy_helper.from_array(np.array([0]), "axis")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    stepper = Stepper(build_step(model, MeanSquaredError(), SGD(0.1), list(stored)), threads=1)
+    losses = []
+    for size, steps in [(4, 7), (1, 3)] * 10:
+        x = random.normal(size=(size, steps, 3)).astype(np.float32)
+        losses.append(stepper.step({"x": x, "target": x[:, -1, :2].copy()}).loss)
+    assert np.mean(losses[-6:]) < 0.6 * np.mean(losses[:6])
+
+
+def test_a_weight_without_a_part_in_the_loss_stays_as_it_is_where_that_was_asked_for() -> None:
+    model, names = resnet()
+    spare = onnx.numpy_helper.from_array(np.ones((3, 2), np.float32), "spare")
+    model.graph.initializer.append(spare)
+    model.graph.node.append(helper.make_node("MatMul", ["other", "spare"], ["second"]))
+    model.graph.input.append(helper.make_tensor_value_info("other", 1, ["batch", 3]))
+    model.graph.output.append(helper.make_tensor_value_info("second", 1, ["batch", 2]))
+    loss = CrossEntropy(output="logits")
+    with pytest.raises(InputError, match="does not depend on spare"):
+        build_step(model, loss, SGD(0.1), [*names, "spare"])
+    step = build_step(model, loss, SGD(0.1), [*names, "spare"], leave_out=True)
+    assert {state.of for state in step.spec.of_role("parameter")} == set(names)

@@ -31,12 +31,16 @@ _FLOATS = {"float16", "bfloat16", "float32", "float64"}
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """model: with its weights as initializers. parameters: those that are trained. adapters: of LoRA, with ``plain`` without."""
+    """model: with its weights as initializers. parameters: those that are trained. adapters: of LoRA, with ``plain`` without.
+
+    named: the caller said which; else those that the loss does not depend on stay as they are.
+    """
 
     model: ModelProto
     parameters: tuple[str, ...]
     adapters: tuple[Adapter, ...] = ()
     plain: ModelProto | None = None
+    named: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +78,14 @@ def choose(
     """
     opened, chosen = choose_trainable(model, tuple(only) or ("*",), (*freeze, *_constants(model)))
     if not lora:
-        return Choice(opened, tuple(dict.fromkeys((*chosen, *head))))
+        return Choice(opened, tuple(dict.fromkeys((*chosen, *head))), named=bool(only))
     beside = [
         node_name(node) for node in opened.graph.node
         if node.op_type in {"MatMul", "Gemm", "Conv"} and len(node.input) > 1 and node.input[1] in chosen
         and node.input[1] not in head
     ]  # fmt: skip
     adapted = add_lora(opened, lora, beside or ("*",), seed=seed)
-    return Choice(adapted.model, (*adapted.trainable, *head), adapted.adapters, opened)
+    return Choice(adapted.model, (*adapted.trainable, *head), adapted.adapters, opened, named=bool(only))
 
 
 def assemble(
@@ -108,7 +112,7 @@ def assemble(
     fixed = batch if block else None
     step = build_step(
         model, loss, optimizer, list(choice.parameters), buffers=buffers, inference=choice.model, accumulates=accumulates,
-        batch=fixed, block=block, segments=segments, outputs=False,
+        batch=fixed, block=block, segments=segments, outputs=False, leave_out=not choice.named,
     )  # fmt: skip
     return Assembly(step, choice, fixed)
 

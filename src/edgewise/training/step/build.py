@@ -49,6 +49,7 @@ def build_step(
     block: int = 0,
     segments: int = 1,
     outputs: bool = True,
+    leave_out: bool = False,
 ) -> TrainingStep:
     """The step that trains ``parameters`` (initializers of ``model``) to lower ``loss``.
 
@@ -58,7 +59,8 @@ def build_step(
     not the mean; with batches of one sample, these are the per-example gradients of DP-SGD (Abadi et al. 2016).
     batch: fixes the batch size; the blocked layout (block > 0, channels of a block on this processor) needs it.
     segments: above 1, only values between so many parts of the forward pass are kept, the rest is computed again for the
-    backward pass: less memory, more time. outputs: whether the step gives the model's own outputs too.
+    backward pass: less memory, more time. outputs: whether the step gives the model's own outputs too. leave_out: parameters that
+    the loss does not depend on stay as they are; else they are an error.
     Raises InputError for parameters that are no initializers or that the loss does not depend on, UnsupportedError naming
     every node that has no gradient.
     """
@@ -73,6 +75,12 @@ def build_step(
     if block:
         to_blocked(w, block)
     derivative = differentiate(w, total, list(parameters), block=block, frugal=segments > 1)
+    if leave_out and 0 < len(derivative.gradients) < len(parameters):
+        return build_step(
+            model, loss, optimizer, [name for name in parameters if name in derivative.gradients], buffers=buffers,
+            inference=inference, accumulates=accumulates, clip_each=clip_each, batch=batch, block=block, segments=segments,
+            outputs=outputs,
+        )  # fmt: skip
     _require_all(parameters, derivative.gradients)
     rest = Ending(buffers or {}, own if outputs else [], accumulates, clip_each=clip_each)
     made = write_update(w, total, derivative, optimizer, rest)
