@@ -27,6 +27,7 @@ COMMANDS = {
     "import": "edgewise.cli.importing",
     "export": "edgewise.cli.exporting",
     "inspect": "edgewise.cli.inspect",
+    "diff": "edgewise.cli.diff",
     "verify": "edgewise.cli.verify",
     "eval": "edgewise.cli.evaluate",
     "run": "edgewise.cli.run",

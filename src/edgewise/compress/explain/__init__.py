@@ -1,0 +1,1 @@
+"""What differs between two forms of a model, and where: layers, decisions, bytes, milliseconds."""
