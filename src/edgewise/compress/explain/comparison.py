@@ -1,6 +1,6 @@
 """Two models side by side: everything that ``edgewise diff`` says, measured."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,7 +106,7 @@ def _interface(first: tuple[str, ModelProto], second: tuple[str, ModelProto], ou
     ours, theirs = describe(first[1]), describe(second[1])
     if [_form(v) for v in ours.inputs] != [_form(v) for v in theirs.inputs]:
         raise InputError(
-            f"{first[0]} takes {'; '.join(map(str, ours.inputs))}, and {second[0]} {'; '.join(map(str, theirs.inputs))}",
+            f"{first[0]} takes {_shown(ours.inputs)}, and {second[0]} {_shown(theirs.inputs)}",
             remedy="Compare forms of one model: the same inputs, by name, type and shape.",
         )
     if len(ours.inputs) != 1:
@@ -115,6 +115,10 @@ def _interface(first: tuple[str, ModelProto], second: tuple[str, ModelProto], ou
     if not names or (output and output not in names):
         raise InputError(f"the outputs that both have are {', '.join(names) or 'none'}", remedy="Name one: --output.")
     return ours.inputs[0].name, output or names[0]
+
+
+def _shown(values: Sequence[ValueSummary]) -> str:
+    return "; ".join(f"{v.name}: {v.dtype} ({', '.join(map(str, v.shape or ()))})" for v in values)
 
 
 def _form(value: ValueSummary) -> tuple[Any, ...]:

@@ -17,8 +17,9 @@ h1 { font-size: 1.4rem; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; margi
 .card { border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .8rem; }
 .card b { display: block; font-size: 1.3rem; } .card small { opacity: .75; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
-td.n, th.n { text-align: right; } .bar { height: .6rem; border-radius: .3rem; min-width: 2px; }
+th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line); }
+td { overflow-wrap: anywhere; } td:nth-child(2) { overflow-wrap: normal; }
+td.n, th.n { text-align: right; white-space: nowrap; } td.b { width: 30%; min-width: 3rem; } .bar { height: .6rem; border-radius: .3rem; min-width: 2px; }
 .one { background: var(--one); } .two { background: var(--two); } p.note { opacity: .75; }
 """
 
@@ -105,22 +106,22 @@ def _layers(c: Comparison) -> str:
     if not c.layers:
         return ""
     rows = [
-        (layer.operator, layer.second, "equal" if layer.sqnr == inf else f"{layer.sqnr:.1f}", f"{layer.peak:.2%}")
+        (layer.second, layer.operator, "equal" if layer.sqnr == inf else f"{layer.sqnr:.1f}", f"{layer.peak:.2%}")
         for layer in sorted(c.layers, key=lambda layer: layer.sqnr)
     ]
     note = (
         '<p class="note">Signal to noise in decibels, the worst first: some 6 dB for each bit that both agree on.</p>'
     )
-    return "<h2>Layer by layer</h2>" + note + _table(("operator", "result", "dB", "largest error"), rows, {2, 3})
+    return "<h2>Layer by layer</h2>" + note + _table(("result", "operator", "dB", "error"), rows, {2, 3})
 
 
 def _shares(title: str, unit: str, sides: Sequence[Sequence[tuple[str, str, float]]], c: Comparison) -> str:
     page = [f"<h2>{title}</h2>"]
+    largest = max((share for side in sides for _, _, share in side), default=0) or 1
     for name, shares, colour in ((c.first.name, sides[0], "one"), (c.second.name, sides[1], "two")):
-        largest = max((share for _, _, share in shares), default=0) or 1
         rows = "".join(
             f'<tr><td>{escape(where)}</td><td>{escape(operator)}</td><td class="n">{share:,.0f}</td>'
-            f'<td style="width:30%"><div class="bar {colour}" style="width:{100 * share / largest:.1f}%"></div></td></tr>'
+            f'<td class="b"><div class="bar {colour}" style="width:{100 * share / largest:.1f}%"></div></td></tr>'
             for where, operator, share in shares[:8]
         )
         head = f'<tr><th>where<th><th class="n">{unit}<th></tr>'
@@ -142,7 +143,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Iterable
 
 
 def _bytes(count: int) -> str:
-    return f"{count / 1024:.1f} KB" if count < 1 << 20 else f"{count / (1 << 20):.2f} MB"
+    return f"{count / 1e3:.1f} KB" if count < 1e6 else f"{count / 1e6:.2f} MB"
 
 
 def _ms(milliseconds: float) -> str:
