@@ -19,7 +19,8 @@ h1 { font-size: 1.4rem; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; margi
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line); }
 td { overflow-wrap: anywhere; } td:nth-child(2) { overflow-wrap: normal; }
-td.n, th.n { text-align: right; white-space: nowrap; } td.b { width: 30%; min-width: 3rem; } .bar { height: .6rem; border-radius: .3rem; min-width: 2px; }
+td.n, th.n { text-align: right; white-space: nowrap; } td.b { width: 30%; min-width: 3rem; }
+.bar { height: .6rem; border-radius: .3rem; min-width: 2px; }
 .one { background: var(--one); } .two { background: var(--two); } p.note { opacity: .75; }
 """
 
