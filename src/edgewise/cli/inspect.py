@@ -2,13 +2,17 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgewise.bundle.tensors import TensorSpec
 from edgewise.cli.options import add_trust
 from edgewise.cli.output import add_json, heading, print_json, short, table, unit_bytes, unit_ms
 from edgewise.compose.report import Report, Teaching, make_report
+from edgewise.errors import InputError, MissingExtraError
 from edgewise.measure.receipt import Receipt
+
+if TYPE_CHECKING:
+    from edgewise.compress.targets.check import Fit  # extra: pack
 
 __all__ = ["register", "run"]
 
@@ -17,21 +21,77 @@ def register(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "inspect",
         help="show what is in a bundle: interface, variants, receipts, signatures",
-        description="Show what is in a bundle. Nothing of it is run. Whether its signature is trusted is shown, not demanded.",
+        description="Show what is in a bundle. Nothing of it is run. Whether its signature is trusted is shown, not demanded. "
+        "With --target: what of a model a runtime has, node by node; exit code 1 where it does not open there.",
     )
-    parser.add_argument("bundle", metavar="NAME|FILE")
+    parser.add_argument(
+        "bundle", metavar="NAME|FILE", nargs="?", default="", help="a bundle; with --target also an ONNX file"
+    )
+    parser.add_argument(
+        "--target", default="", metavar="TARGET",
+        help="show what of the model would fall back or fail on a runtime, and why; `list` shows the runtimes",
+    )  # fmt: skip
     add_trust(parser, unsafe=False)
     add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.target:
+        return _run_target(options)
+    if not options.bundle:
+        raise InputError("no bundle is named", remedy="edgewise inspect NAME|FILE; with --target also an ONNX file.")
     report = make_report(options.bundle, Path(options.trust) if options.trust else None)
     if options.json:
         print_json(report.to_json())
         return 0
     _print(report)
     return 0
+
+
+def _run_target(options: argparse.Namespace) -> int:
+    try:
+        from edgewise.compose.fitting import all_profiles, fits  # noqa: PLC0415  (extra: pack)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"looking at a model needs {error.name}", remedy="pip install 'edgewise[pack]'"
+        ) from None
+    if options.target == "list":
+        found = all_profiles()
+        if options.json:
+            print_json(
+                [{"name": p.name, "title": p.title, "sources": list(p.sources), "checked": p.checked} for p in found]
+            )
+        else:
+            table(
+                [
+                    (p.name, p.title, len(p.operators), p.checked or "read in its source", "; ".join(p.sources))
+                    for p in found
+                ],
+                ("target", "runtime", "operators", "checked by", "source"),
+            )
+        return 0
+    if not options.bundle:
+        raise InputError("no model is named", remedy="edgewise inspect MODEL.onnx|NAME --target TARGET")
+    fitting = fits(options.bundle, options.target)
+    if options.json:
+        print_json({name: fit.to_json() for name, fit in fitting.items()})
+    else:
+        for name, fit in fitting.items():
+            _print_fit(name, fit)
+    return 0 if all(fit.runs for fit in fitting.values()) else 1
+
+
+def _print_fit(name: str, fit: "Fit") -> None:
+    heading(f"{name} on {fit.profile.title}")
+    for problem in fit.problems:
+        print(f"does not fit: {problem}")
+    noted = [node for node in fit.nodes if node.state != "runs"]
+    words = {"missing": fit.profile.otherwise, "limited": "runs, with limits"}
+    if noted:
+        table([(n.node, n.operator, words[n.state], n.why) for n in noted], ("node", "operator", "there", "why"))
+    runs = sum(node.state != "missing" for node in fit.nodes)
+    print(f"{runs} of {len(fit.nodes)} nodes run there; known from {'; '.join(fit.profile.sources)}")
 
 
 def _print(report: Report) -> None:
