@@ -78,9 +78,8 @@ def build_step(
     if leave_out and 0 < len(derivative.gradients) < len(parameters):
         return build_step(
             model, loss, optimizer, [name for name in parameters if name in derivative.gradients], buffers=buffers,
-            inference=inference, accumulates=accumulates, clip_each=clip_each, batch=batch, block=block, segments=segments,
-            outputs=outputs,
-        )  # fmt: skip
+            inference=inference, accumulates=accumulates, clip_each=clip_each, batch=batch, block=block,
+            segments=segments, outputs=outputs)  # fmt: skip
     _require_all(parameters, derivative.gradients)
     rest = Ending(buffers or {}, own if outputs else [], accumulates, clip_each=clip_each)
     made = write_update(w, total, derivative, optimizer, rest)
