@@ -126,6 +126,11 @@ def test_the_layout_of_channels_does_not_change_what_happens() -> None:
         assert np.allclose(np.moveaxis(first, 1, -1), last, atol=1e-6)
 
 
+def test_channels_stay_last_where_the_height_looks_like_channels_too() -> None:
+    x = _data((4, 12, 3), "float32")
+    np.testing.assert_array_equal(image.Flip(1.0)(x, chance(0)), x[:, :, ::-1])
+
+
 def test_a_shift_repeats_the_border() -> None:
     x = np.arange(36, dtype=np.uint8).reshape(1, 6, 6)
     moves = [image.Shift(2)(x, chance(seed))[0] for seed in range(30)]
