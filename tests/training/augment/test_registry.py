@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edgewise.errors import DataError, InputError
 from edgewise.training.augment import audio, image, sensor
 from edgewise.training.augment.registry import AUGMENTATIONS, PRESETS, parse_augmentations
-from edgewise.training.augment.step import LabelMixing, Sometimes, Step, apply_steps, without_chance
+from edgewise.training.augment.step import LabelMixing, Sometimes, Step, apply_steps, like, without_chance
 from edgewise.training.augment.text import TokenDropout, TokenSwap
 from edgewise.training.augment.time import Crop, Middle
 from edgewise.training.data.chance import chance
@@ -240,6 +240,14 @@ def test_evaluation_keeps_conversions_and_drops_chance() -> None:
     )
     assert x.shape == (2, 3, 4, 5)
     assert np.allclose(x, 1)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16"])
+def test_what_leaves_the_range_of_integers_stays_at_its_end(dtype: str) -> None:
+    """A bright spot that grew brighter must not turn black."""
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    given = np.array([low - 300.0, low - 0.6, low + 0.6, high - 0.6, high + 0.6, high + 300.0])
+    assert like(given, np.dtype(dtype)).tolist() == [low, low, low + 1, high - 1, high, high]
 
 
 def test_a_step_for_some_leaves_the_others_alone() -> None:
