@@ -95,8 +95,8 @@ def reference(optimizer: Optimizer, steps: list[Arrays], start: Arrays, rate: fl
 
 @pytest.mark.parametrize(
     "optimizer",
-    [SGD(0.1), SGD(0.1, momentum=0.0), SGD(0.1, nesterov=True), Adam(0.05), AdamW(0.05)],
-    ids=["momentum", "plain", "nesterov", "adam", "adamw"],
+    [SGD(0.1), SGD(0.1, momentum=0.0), SGD(0.1, nesterov=True), Adam(0.05), AdamW(0.05), Adam(0.05, epsilon=0.3)],
+    ids=["momentum", "plain", "nesterov", "adam", "adamw", "adam with a large epsilon"],
 )
 def test_an_optimiser_is_the_one_of_its_paper(optimizer: Optimizer) -> None:
     model = linear(np.float64)
