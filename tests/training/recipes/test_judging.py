@@ -20,7 +20,7 @@ def test_the_tenth_best_is_found_and_the_eleventh_is_not() -> None:
 
 def test_what_was_chosen_before_and_the_padding_take_no_place() -> None:
     assert hits(11, [2, 0]) == 1, "item 2 stood before it"
-    assert hits(10, [0], padding=99.0) == 1
+    assert hits(10, [ITEMS], padding=99.0) == 1, "a history as long as may be has no padding in it"
     assert hits(1, [1, 0]) == 0, "nobody is told what he has chosen"
 
 
