@@ -13,7 +13,7 @@ from edgewise.training.augment import audio, image, sensor
 from edgewise.training.augment.registry import AUGMENTATIONS, PRESETS, parse_augmentations
 from edgewise.training.augment.step import LabelMixing, Sometimes, Step, apply_steps, like, without_chance
 from edgewise.training.augment.text import TokenDropout, TokenSwap
-from edgewise.training.augment.time import Crop, Middle
+from edgewise.training.augment.time import Crop, Middle, resampled
 from edgewise.training.data.chance import chance
 from edgewise.training.data.conversion import ChannelsFirst, ToFloat, WithAxis
 
@@ -166,6 +166,12 @@ def test_noise_has_the_ratio_that_was_asked_for() -> None:
     assert np.allclose(10 * np.log10((x**2).mean(axis=1) / (noise**2).mean(axis=1)), 20, atol=0.2)
     quiet = audio.Hiss(-40, -40)(np.zeros((2, 20_000), np.int16), chance(0))
     assert np.allclose(20 * np.log10(quiet.astype(float).std(axis=1) / 2**15), -40, atol=0.3)
+
+
+def test_outside_of_a_recording_is_silence_or_its_border() -> None:
+    x, at = np.array([[3.0, 5.0, 7.0]]), np.array([[-0.5, 0.0, 1.5, 2.0, 2.5]])
+    assert resampled(x, at, "zero").tolist() == [[0, 3, 6, 7, 0]]
+    assert resampled(x, at, "edge").tolist() == [[3, 3, 6, 7, 7]]
 
 
 def test_a_faster_clip_has_a_higher_pitch() -> None:
