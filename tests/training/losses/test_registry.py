@@ -73,6 +73,9 @@ def test_feature_matching_sums_over_pairs_and_can_compare_directions_only() -> N
 
     loss = FeatureMatching(pairs=(("b", "tb"),), normalised=True)
     assert_loss(loss, {"b": inner["b"]}, {"tb": other}, lambda b: float(((unit(b) - unit(other)) ** 2).sum(1).mean()))
+    tiny = {name: array * 1e-4 for name, array in (("b", inner["b"]), ("tb", other))}
+    found, _ = evaluate(loss, {"b": tiny["b"]}, {"tb": tiny["tb"]})
+    assert found == pytest.approx(float(((unit(tiny["b"]) - unit(tiny["tb"])) ** 2).sum(1).mean()))
     with pytest.raises(InputError, match="'nowhere'"):
         FeatureMatching(pairs=(("nowhere", "t"),)).write(open_graph(inner), {})
 

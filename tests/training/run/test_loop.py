@@ -347,4 +347,6 @@ def test_settings_are_checked_all_at_once() -> None:
         "x is not",
     ):
         assert name in str(caught.value)
+    with pytest.raises(InputError, match="seed is beyond"):
+        FitSettings(epochs=1, seed=2**53)
     assert SETTINGS.digest() == replace(SETTINGS).digest() != replace(SETTINGS, patience=3).digest()
