@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from edgewise.errors import DataError, InputError
 from edgewise.training.augment import audio, image, sensor
 from edgewise.training.augment.registry import AUGMENTATIONS, PRESETS, parse_augmentations
-from edgewise.training.augment.step import LabelMixing, Sometimes, Step, apply_steps, without_chance
+from edgewise.training.augment.step import LabelMixing, Sometimes, Step, apply_steps, like, without_chance
 from edgewise.training.augment.text import TokenDropout, TokenSwap
-from edgewise.training.augment.time import Crop, Middle
+from edgewise.training.augment.time import Crop, Middle, resampled
 from edgewise.training.data.chance import chance
 from edgewise.training.data.conversion import ChannelsFirst, ToFloat, WithAxis
 
@@ -126,6 +126,11 @@ def test_the_layout_of_channels_does_not_change_what_happens() -> None:
         assert np.allclose(np.moveaxis(first, 1, -1), last, atol=1e-6)
 
 
+def test_channels_stay_last_where_the_height_looks_like_channels_too() -> None:
+    x = _data((4, 12, 3), "float32")
+    np.testing.assert_array_equal(image.Flip(1.0)(x, chance(0)), x[:, :, ::-1])
+
+
 def test_a_shift_repeats_the_border() -> None:
     x = np.arange(36, dtype=np.uint8).reshape(1, 6, 6)
     moves = [image.Shift(2)(x, chance(seed))[0] for seed in range(30)]
@@ -161,6 +166,12 @@ def test_noise_has_the_ratio_that_was_asked_for() -> None:
     assert np.allclose(10 * np.log10((x**2).mean(axis=1) / (noise**2).mean(axis=1)), 20, atol=0.2)
     quiet = audio.Hiss(-40, -40)(np.zeros((2, 20_000), np.int16), chance(0))
     assert np.allclose(20 * np.log10(quiet.astype(float).std(axis=1) / 2**15), -40, atol=0.3)
+
+
+def test_outside_of_a_recording_is_silence_or_its_border() -> None:
+    x, at = np.array([[3.0, 5.0, 7.0]]), np.array([[-0.5, 0.0, 1.5, 2.0, 2.5]])
+    assert resampled(x, at, "zero").tolist() == [[0, 3, 6, 7, 0]]
+    assert resampled(x, at, "edge").tolist() == [[3, 3, 6, 7, 7]]
 
 
 def test_a_faster_clip_has_a_higher_pitch() -> None:
@@ -235,6 +246,14 @@ def test_evaluation_keeps_conversions_and_drops_chance() -> None:
     )
     assert x.shape == (2, 3, 4, 5)
     assert np.allclose(x, 1)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16"])
+def test_what_leaves_the_range_of_integers_stays_at_its_end(dtype: str) -> None:
+    """A bright spot that grew brighter must not turn black."""
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    given = np.array([low - 300.0, low - 0.6, low + 0.6, high - 0.6, high + 0.6, high + 300.0])
+    assert like(given, np.dtype(dtype)).tolist() == [low, low, low + 1, high - 1, high, high]
 
 
 def test_a_step_for_some_leaves_the_others_alone() -> None:

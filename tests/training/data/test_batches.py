@@ -103,6 +103,12 @@ def test_padded_batches_have_one_size_and_what_was_added_weighs_nothing() -> Non
     assert sorted(counted) == list(range(10))
 
 
+def test_a_batch_is_filled_up_with_as_many_others_as_there_are() -> None:
+    """Normalisation sees what fills a batch too: one sample many times over would distort it."""
+    *_, last = ArrayBatches(_arrays(9), 8, last="pad").epoch(0, 0)
+    assert len(set(last["row"][1:])) == 7
+
+
 def test_weights_of_samples_travel_with_them() -> None:
     arrays = {**_arrays(7), SAMPLE_WEIGHT: np.arange(7, dtype=np.float32) + 1}
     for batch in ArrayBatches(arrays, 4, last="pad").epoch(3, 0):

@@ -21,6 +21,14 @@ def test_nothing_of_the_future_is_counted() -> None:
     assert np.exp(found.last)[1:] == pytest.approx([1.5, 2.5], rel=1e-4)
 
 
+def test_a_choice_is_learnt_against_all_that_came_before_it_and_not_against_itself() -> None:
+    item, time = np.array([1, 2, 1]), np.array([0, DAY * 3 // 4, DAY])
+    found = popularity(item, time, np.array([0, DAY]), items=2, half_life=1e9, least=0.5)
+    first, last = (np.exp(found.table[slot]) for slot in found.slot)
+    assert first[1:] == pytest.approx([0.5, 0.5])
+    assert last[1:] == pytest.approx([1.5, 1.5])
+
+
 def test_a_choice_counts_half_after_the_half_life() -> None:
     item, time = np.array([1, 2]), np.array([0, 4 * DAY])
     found = popularity(item, time, np.array([DAY]), items=2, half_life=2.0, least=1e-9)

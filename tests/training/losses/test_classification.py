@@ -117,12 +117,24 @@ def test_scores_of_any_size_stay_finite() -> None:
 
 @pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax"])
 def test_a_softmax_at_the_end_of_the_model_is_looked_through(operator: str) -> None:
+    """Behind an Identity too, which exporters like to end in."""
     w = open_graph({"z": Z.astype(np.float32)})
-    w.append(helper.make_node(operator, ["z"], ["p"], "end"))
+    w.append(helper.make_node(operator, ["z"], ["q"], "end"))
+    w.append(helper.make_node("Identity", ["q"], ["p"], "name"))
     w.infer()
     w.output("loss_value", CrossEntropy().write(w, {"p": "p"}), "float32", ())
     (value,) = run(w.model, {"z_in": Z.astype(np.float32), "target": Y}, ["loss_value"])
     np.testing.assert_allclose(value, cross_entropy(Z, Y, ONE), rtol=1e-6)
+
+
+def test_a_softmax_over_another_axis_is_a_part_of_the_model() -> None:
+    z, labels = RNG.standard_normal((3, 4, 5)).astype(np.float32), RNG.integers(0, 5, (3, 4))
+    w = open_graph({"z": z})
+    w.append(helper.make_node("Softmax", ["z"], ["p"], "attention", axis=1))
+    w.infer()
+    w.output("loss_value", CrossEntropy().write(w, {"p": "p"}), "float32", ())
+    (value,) = run(w.model, {"z_in": z, "target": labels}, ["loss_value"])
+    np.testing.assert_allclose(value, cross_entropy(np.exp(log_softmax(z, 1)), labels, ONE), rtol=1e-5)
 
 
 def binary(z: np.ndarray, t: np.ndarray, positive: float | np.ndarray = 1.0) -> np.ndarray:

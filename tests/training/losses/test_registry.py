@@ -73,6 +73,9 @@ def test_feature_matching_sums_over_pairs_and_can_compare_directions_only() -> N
 
     loss = FeatureMatching(pairs=(("b", "tb"),), normalised=True)
     assert_loss(loss, {"b": inner["b"]}, {"tb": other}, lambda b: float(((unit(b) - unit(other)) ** 2).sum(1).mean()))
+    tiny = {name: array * 1e-4 for name, array in (("b", inner["b"]), ("tb", other))}
+    found, _ = evaluate(loss, {"b": tiny["b"]}, {"tb": tiny["tb"]})
+    assert found == pytest.approx(float(((unit(tiny["b"]) - unit(tiny["tb"])) ** 2).sum(1).mean()))
     with pytest.raises(InputError, match="'nowhere'"):
         FeatureMatching(pairs=(("nowhere", "t"),)).write(open_graph(inner), {})
 
@@ -202,8 +205,10 @@ def test_dice_and_cross_entropy_is_its_formula(ignore: int | None) -> None:
 
 
 def multi_box(
-    z: np.ndarray, boxes: np.ndarray, y: np.ndarray, t: np.ndarray, focal: float, weights: np.ndarray
-) -> float:
+    z: np.ndarray, boxes: np.ndarray, y: np.ndarray, t: np.ndarray, focal: float, weights: np.ndarray, share: float,
+    delta: float,
+) -> float:  # fmt: skip
+    """Boxes by the smooth L1 of Girshick 2015."""
     total = count = 0.0
     for n in range(len(y)):
         surprise = -log_softmax(z[n])[np.arange(y.shape[1]), np.maximum(y[n], 0)]
@@ -217,23 +222,27 @@ def multi_box(
             counts = matched.copy()
             counts[worst] = True
         e = np.abs(boxes[n] - t[n])[matched]
-        total += weights[n] * (surprise[counts].sum() + np.where(e <= 1, e**2 / 2, e - 0.5).sum())
+        off = np.where(e <= delta, e**2 / (2 * delta), e - delta / 2).sum()
+        total += weights[n] * (surprise[counts].sum() + share * off)
         count += weights[n] * matched.sum()
     return float(total / max(count, 1))
 
 
-@pytest.mark.parametrize("focal", [0.0, 2.0])
+@pytest.mark.parametrize(("focal", "share", "delta"), [(0.0, 1.0, 1.0), (2.0, 1.0, 1.0), (0.0, 2.0, 0.5)])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_multi_box_counts_matched_anchors_and_the_worst_background(focal: float, weighted: bool) -> None:
+def test_multi_box_counts_matched_anchors_and_the_worst_background(
+    focal: float, share: float, delta: float, weighted: bool
+) -> None:
     z, boxes, t = RNG.standard_normal((4, 9, 3)), RNG.standard_normal((4, 9, 4)), RNG.standard_normal((4, 9, 4))
     y = np.zeros((4, 9), np.int64)
     y[0, [1, 5]], y[1, 3], y[2, :4], y[0, 7] = [1, 2], 1, 2, -1  # the last image has nothing, one anchor is ignored
+    y[2, 8] = -1  # and is not taken for background where there is less of that than would count
     weights = S if weighted else np.ones(4)
     targets = {"target_classes": y, "target_boxes": t} | ({"sample_weight": S} if weighted else {})
-    loss = MultiBox(focal=focal, weighted=weighted)
+    loss = MultiBox(focal=focal, box_weight=share, delta=delta, weighted=weighted)
     assert_loss(
         loss, {"scores": z, "boxes": boxes}, targets,
-        lambda scores, boxes: multi_box(scores, boxes, y, t, focal, weights),
+        lambda scores, boxes: multi_box(scores, boxes, y, t, focal, weights, share, delta),
     )  # fmt: skip
 
 

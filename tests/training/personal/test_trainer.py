@@ -8,7 +8,8 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from tests.training.hand_steps import SHAPES, blobs, mlp_step
+from onnx import TensorProto, helper, numpy_helper
+from tests.training.hand_steps import CLASSES, FEATURES, SHAPES, blobs, mlp_step
 
 from edgewise.errors import (
     DataError,
@@ -19,9 +20,12 @@ from edgewise.errors import (
     TensorError,
 )
 from edgewise.measure.metric import Metric
+from edgewise.training.losses.registry import CrossEntropy
 from edgewise.training.personal.trainer import Trainer
 from edgewise.training.run.loop import Predict
 from edgewise.training.run.step_file import StepSpec, TrainingStep
+from edgewise.training.step.build import build_step
+from edgewise.training.step.optimizers import SGD
 
 X, Y = blobs(120)
 HELD_X, HELD_Y = blobs(200, seed=1)
@@ -130,6 +134,31 @@ def test_a_step_for_one_batch_size_trains_with_it_and_answers_with_any() -> None
     assert len(learning.predict(HELD_X[:7])["logits"]) == 7
     with pytest.raises(DataError, match="do not fill one batch of 50"):
         learning.fit(X[:49], Y[:49])
+
+
+def weighing(size: int | None) -> TrainingStep:
+    """A layer whose loss weighs the samples, for one batch size or for any."""
+    stored = [numpy_helper.from_array(np.zeros((FEATURES, CLASSES), np.float32), "w")]
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["logits"])], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", FEATURES])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", CLASSES])], stored,
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    return build_step(model, CrossEntropy(weighted=True), SGD(0.1), ["w"], batch=size)
+
+
+@pytest.mark.parametrize(("size", "batch"), [(50, 32), (None, 50)])
+def test_where_samples_are_weighed_what_fills_no_batch_is_learnt_from_too(size: int | None, batch: int) -> None:
+    learning, steps = trainer(weighing(size)), list[int]()
+    learning.fit(X, Y, epochs=5, batch=batch, watch=lambda progress: steps.append(progress.steps))
+    assert set(steps) == {3}
+    assert right(learning) > 0.7
+
+
+def test_answers_keep_to_the_budget_as_batches_do() -> None:
+    assert trainer(budget=25_000)._at_once() == 10
+    assert trainer(budget=1 << 30)._at_once() == trainer()._at_once()
 
 
 def test_examples_that_do_not_fit_are_named() -> None:

@@ -44,6 +44,12 @@ def test_the_front_is_part_of_the_file() -> None:
     assert [value.name for value in model.graph.input] == ["waveform"]
 
 
+def test_frames_of_sound_are_a_power_of_two_long() -> None:
+    """25 ms are 200 samples here, and frames of 256 fit in once."""
+    x = np.zeros((1, 256 + 159), np.float32)
+    assert build_front("audio", PLAIN, x, rate=8000).network_form(x) == ((1, 40), "float32")
+
+
 def test_sound_without_a_rate_is_refused() -> None:
     with pytest.raises(InputError, match="sample rate"):
         build_front("audio", PLAIN, np.zeros((2, 4000), np.float32))

@@ -122,6 +122,28 @@ def test_a_value_or_weight_that_two_nodes_read_is_rounded_once() -> None:
     assert sorted(q.value for q in found.quantizers) == ["w", "x"]
 
 
+@pytest.mark.parametrize(("seen", "zero"), [((1.0, 3.0), 0), ((-3.0, -1.0), 254)])
+def test_the_range_of_an_activation_reaches_to_zero(seen: tuple[float, float], zero: int) -> None:
+    """What was seen on one side only is rounded in steps that count from 0, and its far end is not cut off."""
+    model = model_of([helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": np.eye(2, dtype=np.float32)}, ["n", 2])
+    found = fake_quantize(model, {"x": seen})
+    (quantizer,) = (q for q in found.quantizers if q.value == "x")
+    assert quantizer.zero_point == zero
+    x = np.array([seen], np.float32)
+    np.testing.assert_allclose(run(found.model, {"x": x})[0], x, atol=3 / 255)
+
+
+def test_each_output_channel_has_a_step_of_its_own_where_no_group_shares_it() -> None:
+    weights = {"conv": (4, 3, 3, 3), "up": (4, 6, 2, 2), "groups": (6, 2, 2, 2)}
+    nodes = [
+        helper.make_node("Conv", ["x", "conv"], ["a"]), helper.make_node("ConvTranspose", ["a", "up"], ["b"]),
+        helper.make_node("ConvTranspose", ["b", "groups"], ["y"], group=2),
+    ]  # fmt: skip
+    stored = {name: RNG.standard_normal(shape).astype(np.float32) for name, shape in weights.items()}
+    found = fake_quantize(model_of(nodes, stored, ["n", 3, 8, 8]), dict.fromkeys("xab", (-9.0, 9.0)))
+    assert {q.value: q.axis for q in found.quantizers if q.value in weights} == {"conv": 0, "up": 1, "groups": None}
+
+
 def test_nodes_are_chosen_and_missing_ranges_named() -> None:
     found = quantized(nodes=("conv", "mm"))
     assert sorted(q.value for q in found.quantizers) == ["conv.w", "h", "mm.w", "x"]

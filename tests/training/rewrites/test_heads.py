@@ -65,6 +65,34 @@ def test_a_convolution_before_a_reshape_is_replaced() -> None:
     assert answer(replace_head(made(nodes, stored, ("n", 10)), 7).model, 3).shape == (3, 7)
 
 
+@pytest.mark.parametrize("bias", [(1,), (1, 1)])
+@pytest.mark.parametrize("batch", ["n", 1])
+def test_a_single_score_becomes_one_for_each_class(bias: tuple[int, ...], batch: object) -> None:
+    """A yes or no made into more classes: the file says so, and a batch of one stays what it is."""
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["p"]),
+        helper.make_node("Add", ["p", "b"], ["s"]), helper.make_node("Reshape", ["s", "shape"], ["y"]),
+    ]  # fmt: skip
+    stored = {"w": RNG.random((16, 1), np.float32), "b": np.zeros(bias, np.float32), "shape": np.array([-1, 1])}
+    head = replace_head(made(nodes, stored, (batch, 1), batch), 3)
+    assert class_count(head.model) == 3
+    n = 1 if batch == 1 else 5
+    assert answer(head.model, n).shape == (n, 3)
+
+
+def test_what_other_layers_share_with_the_last_one_stays_theirs() -> None:
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w", "b"], ["a"]),
+        helper.make_node("Gemm", ["a", "w", "b"], ["y"]),
+    ]  # fmt: skip
+    stored = {"w": RNG.random((16, 16), np.float32), "b": np.zeros(16, np.float32)}
+    head = replace_head(made(nodes, stored, ("n", 16)), 3)
+    assert answer(head.model, 5).shape == (5, 3)
+    kept = {tensor.name: numpy_helper.to_array(tensor) for tensor in head.model.graph.initializer}
+    assert set(kept) == {"w", "b", *head.parameters}
+    np.testing.assert_array_equal(kept["w"], stored["w"])
+
+
 def test_the_same_seed_draws_the_same_layer() -> None:
     first, again, other = (replace_head(dense(), 3, seed).model.SerializeToString() for seed in (1, 1, 2))
     assert first == again != other

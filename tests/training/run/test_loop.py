@@ -129,7 +129,8 @@ def test_an_average_of_the_weights_is_evaluated_and_kept() -> None:
     assert not same(running.state((PARAMETER,)), plain.state((PARAMETER,)))
 
 
-def test_the_average_is_the_one_of_the_formula() -> None:
+@pytest.mark.parametrize("most", [0.5, 0.999])  # one that the rising decay reaches, and one that it does not
+def test_the_average_is_the_one_of_the_formula(most: float) -> None:
     running = stepper()
     weights: list[Array] = [STEP.initial["param/w1"]]
 
@@ -137,10 +138,10 @@ def test_the_average_is_the_one_of_the_formula() -> None:
         if progress.record is None:
             weights.append(running.state()["param/w1"])
 
-    fit(running, train(), None, replace(SETTINGS, average=0.5), watch=watch)
+    fit(running, train(), None, replace(SETTINGS, average=most), watch=watch)
     mean = weights[0].astype(np.float64)
     for at, weight in enumerate(weights[1:], 1):
-        decay = min(0.5, (1 + at) / (10 + at))
+        decay = min(most, (1 + at) / (10 + at))
         mean = decay * mean + (1 - decay) * weight
     np.testing.assert_allclose(running.state()["param/w1"], mean, rtol=1e-5, atol=1e-7)
 
@@ -271,6 +272,25 @@ def test_after_a_learning_rate_that_is_too_high_the_weights_are_usable(evaluate:
     assert same(running.state(), dict(STEP.initial))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_answers_out_of_range_are_divergence_but_minus_infinity_may_hide_a_class(value: float) -> None:
+    running = stepper()
+
+    def evaluate(predict: Predict) -> Metric:
+        state = running.state((PARAMETER,))
+        state["param/b2"][1] = value
+        running.load(state, (PARAMETER,))
+        predict({"x": HELD_X})
+        return metric(0.5)
+
+    if value == -np.inf:
+        assert fit(running, train(), evaluate, replace(SETTINGS, epochs=1)).best == metric(0.5)
+        return
+    with pytest.raises(TrainingDivergedError, match=r"answers \(logits\) are not finite numbers in epoch 1"):
+        fit(running, train(), evaluate, replace(SETTINGS, epochs=1))
+    assert same(running.state(), dict(STEP.initial))
+
+
 class Wrong:
     """Batches that are not as many as announced."""
 
@@ -327,4 +347,6 @@ def test_settings_are_checked_all_at_once() -> None:
         "x is not",
     ):
         assert name in str(caught.value)
+    with pytest.raises(InputError, match="seed is beyond"):
+        FitSettings(epochs=1, seed=2**53)
     assert SETTINGS.digest() == replace(SETTINGS).digest() != replace(SETTINGS, patience=3).digest()

@@ -25,6 +25,13 @@ def test_the_batch_that_fits_is_the_largest_one(budget: int, batch: int) -> None
     assert fitting_batch(SPEC, budget * MIB) == batch
 
 
+def test_where_samples_cost_nothing_only_the_fixed_part_has_to_fit() -> None:
+    spec = replace(SPEC, memory=MemoryEstimate(10 * MIB, 0))
+    refuse_over_budget(spec, 10_000, 10 * MIB)
+    with pytest.raises(MemoryBudgetError, match="not even one sample fits"):
+        refuse_over_budget(spec, 1, 10 * MIB - 1)
+
+
 def test_over_budget_names_the_batch_that_fits() -> None:
     refuse_over_budget(SPEC, 10, 30 * MIB)
     with pytest.raises(

@@ -22,6 +22,7 @@ def test_constant_is_constant() -> None:
 
 def test_step_falls_by_its_factor_after_each_share() -> None:
     assert factors("step:every=0.5,factor=0.5", 8) == [1.0] * 4 + [0.5] * 4
+    assert factors("step:every=0.1,factor=0.5", 10) == [0.5**at for at in range(10)], "0.3 / 0.1 is below 3 in binary"
     assert [round(f, 9) for f in factors("step", 9)] == [1.0] * 3 + [0.1] * 3 + [0.01] * 3
 
 

@@ -214,6 +214,7 @@ def test_values_whose_sum_is_too_large_are_still_finite() -> None:
     [
         ({"rate": 1.0}, "no scalar rate; it has learning_rate"), ({"learning_rate": float("nan")}, "finite number, not nan"),
         ({"learning_rate": "0.1"}, "finite number, not '0.1'"), ({"seed": 0.5}, r"seed is to be a whole number \(int64\)"),
+        ({"seed": 2.0**63}, r"seed is to be a whole number \(int64\)"),
         ({"seed": True}, "finite number"), ({"max_norm": float("inf")}, "finite number, not inf"),
     ],
 )  # fmt: skip
@@ -246,6 +247,9 @@ def test_graphs_that_are_not_as_described_are_refused() -> None:
     scalars = tuple(s for s in STEP.spec.scalars if s.name != "momentum")
     with pytest.raises(ModelError, match="input momentum: nothing is known of it"):
         stepper(replace(STEP, spec=replace(STEP.spec, scalars=scalars)))
+    wide = (replace(STEP.spec.outputs[0], dtype="float64"),)
+    with pytest.raises(ModelError, match="output logits: float32 in the graph, float64 in the description"):
+        stepper(replace(STEP, spec=replace(STEP.spec, outputs=wide)))
     running = stepper(replace(STEP, forward=b"not a model"))
     with pytest.raises(ModelError, match="cannot open the forward graph"):
         running.predict({"x": X})

@@ -49,6 +49,14 @@ def test_what_is_frozen_stays_with_its_averages() -> None:
     assert set(weights) == {"head.weight", "head.bias"}
 
 
+def test_a_new_last_layer_learns_itself_and_not_by_an_adapter() -> None:
+    head = ("head.weight", "head.bias")
+    choice = choose(build("cnn", CONFIG), head=head, lora=2)
+    assert {adapter.weight for adapter in choice.adapters} == {"stage1.conv.weight", "stage2.conv.weight"}
+    assert set(head) < set(choice.parameters)
+    assert len(set(choice.parameters)) == len(choice.parameters) == 6
+
+
 def test_the_constants_of_our_own_fragments_are_no_weights() -> None:
     """The Fourier basis is a convolution's weight, and must not learn."""
     network = build("cnn", CnnConfig(ImageInput(4, 10, 1, layout="nhw"), classes=2, widths=(4,)))

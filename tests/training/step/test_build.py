@@ -95,8 +95,8 @@ def reference(optimizer: Optimizer, steps: list[Arrays], start: Arrays, rate: fl
 
 @pytest.mark.parametrize(
     "optimizer",
-    [SGD(0.1), SGD(0.1, momentum=0.0), SGD(0.1, nesterov=True), Adam(0.05), AdamW(0.05)],
-    ids=["momentum", "plain", "nesterov", "adam", "adamw"],
+    [SGD(0.1), SGD(0.1, momentum=0.0), SGD(0.1, nesterov=True), Adam(0.05), AdamW(0.05), Adam(0.05, epsilon=0.3)],
+    ids=["momentum", "plain", "nesterov", "adam", "adamw", "adam with a large epsilon"],
 )
 def test_an_optimiser_is_the_one_of_its_paper(optimizer: Optimizer) -> None:
     model = linear(np.float64)
@@ -113,8 +113,9 @@ def test_an_optimiser_is_the_one_of_its_paper(optimizer: Optimizer) -> None:
         np.testing.assert_allclose(stepper.state()[name], value, rtol=2e-5, atol=2e-6)
 
 
-def test_adding_up_batches_is_one_large_batch() -> None:
-    data = batch(1, 12)
+@pytest.mark.parametrize("most", [1e9, 0.3])
+def test_adding_up_batches_is_one_large_batch(most: float) -> None:
+    """Clipped once, by the length of the whole gradient."""
     whole, parts = (
         build_step(linear(), MeanSquaredError(), SGD(0.1), ["w", "b"], accumulates=count) for count in (1, 3)
     )
@@ -122,9 +123,9 @@ def test_adding_up_batches_is_one_large_batch() -> None:
     data = {"x": rng.normal(size=(12, 3)).astype(np.float32), "target": rng.normal(size=(12, 2)).astype(np.float32)}
     one, three = Stepper(whole, threads=1), Stepper(parts, threads=1)
     for _ in range(4):
-        one.step(data)
+        one.step(data, {"max_norm": most})
         for at in range(0, 12, 4):
-            three.step({name: array[at : at + 4] for name, array in data.items()})
+            three.step({name: array[at : at + 4] for name, array in data.items()}, {"max_norm": most})
     assert three.in_place
     for name in ("w", "b"):
         np.testing.assert_allclose(three.state()[name], one.state()[name], rtol=1e-5, atol=1e-6)

@@ -62,5 +62,15 @@ def test_a_weight_that_the_loss_cannot_see_is_an_obstacle() -> None:
     }
 
 
+@pytest.mark.parametrize(("count", "more"), [(20, ""), (23, "; and 3 more")])
+def test_long_lists_are_cut_and_kept_in_the_details(count: int, more: str) -> None:
+    odd = [helper.make_node("Odd", [f"v{at}"], [f"v{at + 1}"], f"n{at}", domain="odd") for at in range(count)]
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["v0"]), *odd, helper.make_node("Neg", [f"v{count}"], ["y"])]
+    with pytest.raises(UnsupportedError) as caught:
+        require_trainable(graph(nodes), "y", ["w"], rule)
+    assert caught.value.what.endswith(f"odd.Odd (n19): there is no rule for it{more}")
+    assert len(caught.value.details["nodes"]) == count
+
+
 def test_what_can_be_trained_passes() -> None:
     require_trainable(graph([helper.make_node("MatMul", ["x", "w"], ["y"])]), "y", ["w"], rule)

@@ -1,5 +1,6 @@
 """A new last layer for a model that was made for other classes; and a batch of any size where the file fixes it."""
 
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,8 +33,7 @@ def class_count(model: ModelProto, output: str = "") -> int | None:
     """How many classes the output (the first where none is named) tells apart; None where its last dimension varies."""
     value = next(value for value in model.graph.output if output in ("", value.name))
     dims = value.type.tensor_type.shape.dim
-    axis = 1 if len(dims) > 1 else 0
-    return int(dims[axis].dim_value) or None if dims else None
+    return int(dims[_axis_of(dims)].dim_value) or None if dims else None
 
 
 def replace_head(model: ModelProto, classes: int, seed: int = 0, output: str = "") -> Head:
@@ -60,16 +60,15 @@ def replace_head(model: ModelProto, classes: int, seed: int = 0, output: str = "
         if node.op_type == "Add" and at is not None:
             bias = writer.array(node.input[at])
             assert bias is not None, node.input[at]
-            dims = [classes if size == old else size for size in bias.shape]
+            dims = _resized(bias.shape, old, classes, 1 - weight.ndim if layer.op_type == "Conv" else -1)
             named.append(_stored(writer, node, at, _BIAS, np.zeros(dims, bias.dtype)))
         elif node.op_type == "Reshape" and at == 1:
             target = writer.array(node.input[1])
             assert target is not None, node.input[1]
-            writer_name = writer.ints(*(classes if size == old else int(size) for size in target))
-            node.input[1] = writer_name
-    dims = value.type.tensor_type.shape.dim
-    for dim in dims:
-        if dim.dim_value == old and old > 1:
+            node.input[1] = writer.ints(*_resized(target.tolist(), old, classes, _axis_of(target)))
+    out = value.type.tensor_type.shape.dim
+    for dim, size in zip(out, _resized([dim.dim_value for dim in out], old, classes, _axis_of(out)), strict=True):
+        if size == classes:
             dim.dim_value = classes
     del writer.graph.value_info[:]
     return Head(closed(writer), tuple(named))
@@ -116,6 +115,16 @@ def _last_layer(writer: Writer, output: str) -> tuple[NodeProto, list[NodeProto]
     raise UnsupportedError(
         f"no Gemm, MatMul or Conv with stored weights leads to the output {output}, so there is no last layer to replace"
     )
+
+
+def _axis_of(dims: Sized) -> int:
+    """Where an output of this rank has its classes."""
+    return 1 if len(dims) > 1 else 0
+
+
+def _resized(sizes: Sequence[int], old: int, classes: int, axis: int) -> list[int]:
+    """``sizes`` for another number of classes. axis: which 1 is meant where there was one class: the batch may be 1 too."""
+    return [classes if size == old and (old > 1 or at == axis % len(sizes)) else size for at, size in enumerate(sizes)]
 
 
 def _class_axis(layer: NodeProto, rank: int) -> int:

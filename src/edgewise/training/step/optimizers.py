@@ -119,7 +119,7 @@ class Adam:
     decoupled: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        _check(self.rate, self.decay, {"beta1": self.beta1, "beta2": self.beta2})
+        _check(self.rate, self.decay, {"beta1": self.beta1, "beta2": self.beta2}, self.epsilon)
 
     def write(self, w: Writer, gradients: Mapping[str, str], scale: str, rate: str, decay: str) -> Update:
         """See Optimizer."""
@@ -142,7 +142,7 @@ class AdamW:
     decoupled: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
-        _check(self.rate, self.decay, {"beta1": self.beta1, "beta2": self.beta2})
+        _check(self.rate, self.decay, {"beta1": self.beta1, "beta2": self.beta2}, self.epsilon)
 
     def write(self, w: Writer, gradients: Mapping[str, str], scale: str, rate: str, decay: str) -> Update:
         """See Optimizer."""
@@ -268,9 +268,11 @@ def _static(w: Writer, name: str) -> tuple[int, ...]:
     return tuple(int(dim) for dim in shape)  # type: ignore[arg-type]
 
 
-def _check(rate: float, decay: float, shares: Mapping[str, float]) -> None:
+def _check(rate: float, decay: float, shares: Mapping[str, float], epsilon: float = 0.0) -> None:
     if not (rate >= 0 and decay >= 0):
         raise InputError(f"a learning rate of {rate} and a weight decay of {decay}: both have to be 0 or more")
+    if not epsilon >= 0:
+        raise InputError(f"epsilon is {epsilon}; it has to be 0 or more")
     for name, value in shares.items():
         if not 0 <= value < 1:
             raise InputError(f"{name} is {value}; it has to be at least 0 and below 1")
