@@ -1,0 +1,71 @@
+"""Successive halving: many candidates with little effort, the better ones with more. Pure (Jamieson and Talwalkar 2016).
+
+The score has three sides (bytes, time, accuracy), so who goes on is decided in layers: what nobody beats in everything goes
+first. What has lost far more accuracy than will be allowed goes last, the less it lost the earlier; how far is far shrinks from
+rung to rung, since a few more epochs still mend something.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgewise.compress.search.pareto import Point, fronts, order_of
+from edgewise.errors import InputError
+
+__all__ = ["Effort", "Rung", "climb", "ladder"]
+
+_SLACK = 0.03  # accuracy that later rungs may win back, in parts of one; a third of it with each rung
+_ETA = 3  # of how many one goes on
+_LEAST_SAMPLES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What a candidate is given: passes over the data while it learns, and how many samples it may look at."""
+
+    epochs: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """effort: of every candidate here. kept: how many go on from here; 0 on the last rung, where nothing is decided."""
+
+    effort: Effort
+    kept: int
+    slack: float
+
+
+def ladder(candidates: int, most: Effort, *, finalists: int = 6, eta: int = _ETA) -> tuple[Rung, ...]:
+    """Rungs from little effort to ``most``; on each about one in ``eta`` goes on, on the last at most ``finalists`` are left.
+
+    Raises InputError where there is nothing to try.
+    """
+    if candidates < 1 or most.epochs < 1 or most.samples < 1 or finalists < 1 or eta < 2:
+        raise InputError(
+            "a search needs a candidate, an epoch, a sample and a finalist, and more than one for one that goes on"
+        )
+    counts = [candidates]
+    while counts[-1] > finalists:
+        counts.append(max(finalists, math.ceil(counts[-1] / eta)))
+    rungs = []
+    for at in range(len(counts)):
+        share = eta ** -(len(counts) - 1 - at)
+        effort = Effort(
+            max(1, round(most.epochs * share)), min(most.samples, max(_LEAST_SAMPLES, round(most.samples * share)))
+        )
+        rungs.append(Rung(effort, counts[at + 1] if at + 1 < len(counts) else 0, _SLACK / eta**at))
+    return tuple(rungs)
+
+
+def climb(points: Sequence[Point], count: int, *, least: float, original: int, slack: float = 0.0) -> tuple[str, ...]:
+    """Names of the ``count`` points that go on, the best first. No point goes on before one that dominates it.
+
+    least: the score that will have to be reached; up to ``slack`` below it counts as within reach. original: bytes of the
+    model as it came.
+    """
+    near = [point for point in points if point.score >= least - slack]
+    far = [point for point in points if point.score < least - slack]
+    ranked = [point for layer in fronts(near) for point in sorted(layer, key=lambda point: order_of(point, original))]
+    ranked += sorted(far, key=lambda point: (-point.score, *order_of(point, original)))
+    return tuple(point.name for point in ranked[:count])
