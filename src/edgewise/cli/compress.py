@@ -70,7 +70,10 @@ def _add_goals(group: Any) -> None:
         "small (default 0.5)",
     )  # fmt: skip
     group.add_argument("--max-size", type=byte_count, metavar="BYTES", help="of the file, as in 100KB")
-    group.add_argument("--max-latency-ratio", type=float, metavar="R", help="median time in parts of the original's")
+    group.add_argument(
+        "--max-latency-ratio", type=float, default=1.05, metavar="R",
+        help="median time in parts of the original's (default 1.05: no slower than it came, within noise)",
+    )  # fmt: skip
     group.add_argument(
         "--max-rss",
         type=byte_count,
@@ -80,6 +83,9 @@ def _add_goals(group: Any) -> None:
 
 
 def _add_running(group: Any) -> None:
+    group.add_argument(
+        "--chains", action="append", default=[], metavar="PATTERN", help="try these chains alone, as in 'int8*' (default: all)"
+    )  # fmt: skip
     group.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
     group.add_argument(
         "--epochs", type=int, default=12, metavar="N", help="of learning, for the finalists (default 12)"

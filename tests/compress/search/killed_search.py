@@ -35,8 +35,15 @@ def started(folder: Path) -> int:
     return pid
 
 
+def finished(folder: Path) -> str:
+    _, status = os.waitpid(started(folder), 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    return (folder / "found.json").read_text()
+
+
 def main(folder: Path, kills: int, seed: int) -> None:
-    chance, killed, results = random.Random(seed), 0, []
+    chance, killed = random.Random(seed), 0
+    results = [finished(folder.with_name("undisturbed"))]
     attempts = 0
     while killed < kills:
         pid = started(folder)
@@ -51,9 +58,7 @@ def main(folder: Path, kills: int, seed: int) -> None:
         shutil.rmtree(folder)
         attempts += 1
         assert attempts < 10 * kills, "the search ends before it is killed"
-    _, status = os.waitpid(started(folder), 0)
-    assert os.waitstatus_to_exitcode(status) == 0
-    results.append((folder / "found.json").read_text())
+    results.append(finished(folder))
     sys.stdout.write(json.dumps({"killed": killed, "results": sorted(set(results))}))
 
 

@@ -7,35 +7,48 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.compress.search.test_pareto import points
 
-from edgewise.compress.search.halving import Effort, climb, ladder
+from edgewise.compress.search.halving import Effort, Wanted, climb, ladder
 from edgewise.compress.search.pareto import Point, dominates
 from edgewise.errors import InputError
 
+wishes = st.builds(
+    Wanted, st.floats(0, 1), st.none() | st.integers(500, 7000), st.none() | st.floats(0.05, 2)
+)  # fmt: skip
 
-@given(points(), st.integers(1, 9), st.floats(0, 1), st.floats(0, 0.2))
-def test_nobody_goes_on_before_one_that_beats_him(found: list[Point], count: int, least: float, slack: float) -> None:
-    on = climb(found, count, least=least, original=6000, slack=slack)
+
+@given(points(), st.integers(1, 9), wishes, st.floats(0, 0.2))
+def test_nobody_goes_on_before_one_that_beats_him(found: list[Point], count: int, wanted: Wanted, slack: float) -> None:
+    on = climb(found, count, wanted, original=6000, slack=slack)
     assert len(on) == min(count, len(found))
     assert len(set(on)) == len(on)
     named = {point.name: point for point in found}
-    ranked = climb(found, len(found), least=least, original=6000, slack=slack)
+    ranked = climb(found, len(found), wanted, original=6000, slack=slack)
     assert ranked[: len(on)] == on
     for at, name in enumerate(ranked):
         assert not [later for later in ranked[at + 1 :] if dominates(named[later], named[name])]
 
 
-@given(points(), st.randoms())
-def test_the_order_in_which_they_come_does_not_matter(found: list[Point], chance: object) -> None:
+@given(points(), wishes, st.randoms())
+def test_the_order_in_which_they_come_does_not_matter(found: list[Point], wanted: Wanted, chance: object) -> None:
     other = list(found)
     chance.shuffle(other)  # type: ignore[attr-defined]
-    assert climb(other, 3, least=0.5, original=6000) == climb(found, 3, least=0.5, original=6000)
+    assert climb(other, 3, wanted, original=6000) == climb(found, 3, wanted, original=6000)
 
 
-@given(points())
-def test_what_has_lost_too_much_goes_last(found: list[Point]) -> None:
-    on = climb(found, len(found), least=0.5, original=6000)
-    near = [point.score >= 0.5 for name in on for point in found if point.name == name]
-    assert near == sorted(near, reverse=True)
+@given(points(), wishes)
+def test_what_is_within_reach_goes_before_what_is_not(found: list[Point], wanted: Wanted) -> None:
+    lacking = {point.name: wanted.lacks(point) for point in found}
+    on = [lacking[name] for name in climb(found, len(found), wanted, original=6000)]
+    assert on == sorted(on)
+
+
+def test_what_is_out_of_reach_is_what_is_asked_for_and_not_there() -> None:
+    wanted = Wanted(0.9, 1000, 1.0)
+    assert wanted.lacks(Point("right", 1, 1000, 1.0, 0.9)) == 0
+    assert wanted.lacks(Point("large", 1, 4000, 1.0, 0.9)) == 2
+    assert wanted.lacks(Point("slow", 1, 1000, 2.0, 0.9)) == 1
+    assert wanted.lacks(Point("wrong", 1, 1000, 1.0, 0.88)) == pytest.approx(2)
+    assert wanted.lacks(Point("wrong", 1, 1000, 1.0, 0.88), slack=0.02) == pytest.approx(0)
 
 
 @given(st.integers(1, 200), st.integers(1, 50), st.integers(1, 5000), st.integers(1, 10), st.integers(2, 5))

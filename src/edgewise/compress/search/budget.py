@@ -7,7 +7,10 @@ from typing import Any
 from edgewise.compress.search.gate import Verdict
 from edgewise.errors import InputError
 
-__all__ = ["Budget", "Measured"]
+__all__ = ["NO_SLOWER", "Budget", "Measured"]
+
+NO_SLOWER = 1.05
+"""Where nothing else is asked for, a form that is slower than the model as it came is not what anybody means by compressed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class Budget:
 
     drop: float = 0.5
     size: int | None = None
-    latency: float | None = None
+    latency: float | None = NO_SLOWER
     rss: int | None = None
 
     def __post_init__(self) -> None:

@@ -58,7 +58,7 @@ def _cards(found: Found, row: Row, *, reached: bool) -> str:
             "of the time",
             f"{_ms(row.timed.original.p50_ms)} to {_ms(row.timed.latency.p50_ms)}, p50",
         ),
-        (f"{-measured.verdict.drop:+.2f}", f"points of {measured.verdict.metric.name}", _test(row)),
+        (f"{0 - measured.verdict.drop:+.2f}", f"points of {measured.verdict.metric.name}", _test(row)),
     ]
     if row.peak is not None and whole.peak is not None:
         cards.append((_bytes(row.peak), "of memory", f"{_bytes(whole.peak)} as it came; the process as a whole"))

@@ -17,7 +17,7 @@ from edgewise.compress.search.building import Building, Built
 from edgewise.compress.search.candidate import Candidate
 from edgewise.compress.search.executor import Executor
 from edgewise.compress.search.gate import Verdict, decide, score_of
-from edgewise.compress.search.halving import Effort, Rung, climb, ladder
+from edgewise.compress.search.halving import Effort, Rung, Wanted, climb, ladder
 from edgewise.compress.search.journal import Journal
 from edgewise.compress.search.pareto import Point, best, order_of, pareto_front
 from edgewise.compress.search.result import AS_IT_CAME, Found, Row
@@ -31,7 +31,7 @@ from edgewise.measure.metric import Metric
 __all__ = ["FINAL_TIMING", "RUNG_TIMING", "Progress", "Search", "Settings"]
 
 #: How long finalists, and candidates on a rung, take turns with the original.
-FINAL_TIMING, RUNG_TIMING = Timing(1.0, 100), Timing(0.15, 20)
+FINAL_TIMING, RUNG_TIMING = Timing(0.5, 100), Timing(0.1, 20)
 _RUNGS_SHARE = 0.85  # of the time that may be spent; the rest is for the finalists' measurements
 
 
@@ -155,14 +155,15 @@ class Search:
         assert row.timed is not None
         return Point(row.name, len(row.passes), row.size, row.timed.ratio, score_of(row.compared, compared))
 
-    def _least(self, compared: Metric) -> float:
-        return score_of(compared, compared) - self._settings.budget.drop / 100
+    def _wanted(self, compared: Metric) -> Wanted:
+        budget = self._settings.budget
+        return Wanted(score_of(compared, compared) - budget.drop / 100, budget.size, budget.latency)
 
     def _climb(self, points: Sequence[Point], count: int, slack: float, compared: Metric) -> tuple[str, ...]:
-        return climb(points, count, least=self._least(compared), original=len(self._model), slack=slack)
+        return climb(points, count, self._wanted(compared), original=len(self._model), slack=slack)
 
     def _best(self, points: Sequence[Point], compared: Metric) -> str:
-        good = [point for point in points if point.score >= self._least(compared)]
+        good = [point for point in points if not self._wanted(compared).lacks(point)]
         found = best(good, len(self._model))
         if found is None:
             return ""
