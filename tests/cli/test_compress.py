@@ -13,6 +13,9 @@ from edgewise.networks.registry import build
 from edgewise.networks.text_bag import TextBagConfig
 
 
+FEW = ("--epochs", "1", "--chains", "simplify", "--chains", "simplify > tune")
+
+
 @pytest.fixture
 def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the model and the data, which is the current one."""
@@ -25,7 +28,7 @@ def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def compress(*more: str, model: str = "digits.onnx") -> int:
-    return main(["compress", model, "--train", "train.npz", "--eval", "eval.npz", "--epochs", "1", "-o", "out", *more])
+    return main(["compress", model, "--train", "train.npz", "--eval", "eval.npz", *FEW, "-o", "out", *more])
 
 
 def test_a_search_writes_models_that_answer_a_report_a_page_and_a_picture(
@@ -91,6 +94,12 @@ def test_what_is_amiss_is_said_before_anything_is_searched(
     assert compress(*more) == 1
     assert word in capsys.readouterr().err
     assert not (digits / "out").exists()
+
+
+def test_chains_are_chosen_by_name(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["digits.onnx", "--train", "train.npz", "--eval", "eval.npz", "-o", "out", "--chains", "magic*"]
+    assert main(["compress", *arguments]) == 1
+    assert "no chain is called magic*" in capsys.readouterr().err
 
 
 def test_classes_that_the_model_does_not_tell_apart_are_refused(

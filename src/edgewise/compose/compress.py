@@ -2,7 +2,9 @@
 
 import json
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +19,7 @@ from edgewise.compress.search.page import to_html
 from edgewise.compress.search.picture import pareto_png, require_matplotlib
 from edgewise.compress.search.result import Found
 from edgewise.compress.search.run import Progress, Search, Settings
-from edgewise.compress.search.space import chains_for, kind_of
+from edgewise.compress.search.space import Chain, chains_for, kind_of
 from edgewise.digests import digest_of
 from edgewise.errors import InputError
 from edgewise.graph.inspect import read_model
@@ -79,7 +81,7 @@ def compress(options: Namespace, report: Report) -> Compressed:
     subject = read_subject(options, report.fetched)
     for warning in subject.warnings:
         report.note(warning)
-    chains = chains_for(kind_of(read_model(subject.start)))
+    chains = _wanted(options.chains, chains_for(kind_of(read_model(subject.start))))
     samples = len(subject.bench.samples.data)
     settings = Settings(chains=chains, most=Effort(options.epochs, samples), budget=budget, minutes=options.minutes)
     journal = Journal.open(options.output / "search", _identity(options, subject, settings), resume=options.resume)
@@ -93,6 +95,18 @@ def compress(options: Namespace, report: Report) -> Compressed:
     finally:
         executor.close()
         journal.close()
+
+
+def _wanted(patterns: Sequence[str], chains: tuple[Chain, ...]) -> tuple[Chain, ...]:
+    kept = tuple(
+        chain for chain in chains if not patterns or any(fnmatchcase(chain.name, pattern) for pattern in patterns)
+    )
+    if not kept:
+        raise InputError(
+            f"no chain is called {' or '.join(patterns)}",
+            remedy=f"There are {', '.join(chain.name for chain in chains)}.",
+        )
+    return kept
 
 
 def _executor(workers: int, subject: Subject, report: Report) -> Executor:
