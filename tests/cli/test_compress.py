@@ -12,7 +12,6 @@ from edgewise.digits import load_split, model_bytes
 from edgewise.networks.registry import build
 from edgewise.networks.text_bag import TextBagConfig
 
-
 FEW = ("--epochs", "1", "--chains", "simplify", "--chains", "simplify > tune")
 
 
