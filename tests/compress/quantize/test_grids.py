@@ -29,7 +29,7 @@ def test_rounding_is_that_of_quantize_linear(kind: str) -> None:
     graph = helper.make_graph(
         [helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["y"])], "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])], [helper.make_tensor_value_info("y", element, ["n"])],
-        [helper.make_tensor("scale", TensorProto.FLOAT, [], [float(grid.scale)]), helper.make_tensor("zero", element, [], [grid.zero])],
+        [helper.make_tensor("scale", 1, [], [float(grid.scale)]), helper.make_tensor("zero", element, [], [grid.zero])],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     x = np.concatenate(

@@ -14,7 +14,8 @@ METHODS: tuple[Method, ...] = ("minmax", "percentile", "entropy", "mse")
 def model() -> ModelProto:
     graph = helper.make_graph(
         [helper.make_node("Mul", ["x", "x"], ["square"]), helper.make_node("Neg", ["square"], ["y"])], "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])], [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])],
     )  # fmt: skip
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
@@ -41,7 +42,7 @@ def test_what_is_not_finite_is_left_out_and_no_sample_is_an_error() -> None:
     found = histograms(model(), ["square"], lambda: [{"x": x}], bins=4)
     assert (found["square"].low, found["square"].high, found["square"].counts.sum()) == (1, 4, 2)
     with pytest.raises(UnsupportedError, match="no sample"):
-        histograms(model(), ["square"], lambda: [])
+        histograms(model(), ["square"], list)
 
 
 @pytest.mark.parametrize("method", METHODS)

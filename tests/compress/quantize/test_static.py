@@ -70,8 +70,8 @@ BETWEEN: dict[str, Sequence[Operator]] = {
     "silu": [("Sigmoid", ["a"], ["s"], {}), ("Mul", ["a", "s"], ["b"], {})],
     "hard swish": [("HardSwish", ["a"], ["b"], {})],
     "hard swish in parts": [
-        ("Add", ["a", floats(3)], ["p"], {}), ("Clip", ["p", np.float32(0), np.float32(6)], ["q"], {}), ("Mul", ["a", "q"], ["r"], {}),
-        ("Div", ["r", floats(6)], ["b"], {}),
+        ("Add", ["a", floats(3)], ["p"], {}), ("Clip", ["p", np.float32(0), np.float32(6)], ["q"], {}),
+        ("Mul", ["a", "q"], ["r"], {}), ("Div", ["r", floats(6)], ["b"], {}),
     ],
     "hard sigmoid": [("HardSigmoid", ["a"], ["s"], {}), ("Mul", ["a", "s"], ["b"], {})],
     "squeeze and excite": [
@@ -171,7 +171,7 @@ def test_preprocessing_in_front_stays_as_it_is() -> None:
 
 
 def test_layers_that_are_kept_stay_in_float_and_others_do_not() -> None:
-    model, samples, fed = case("cnn")
+    model, samples, _ = case("cnn")
     kept = [node.name for node in model.graph.node if node.op_type == "Conv"][1]
     operators = fused(replace(STATIC, keep=(kept,)).apply(model, samples))
     assert operators["FusedConv"] + operators["Conv"] == 1
@@ -181,7 +181,7 @@ def test_layers_that_are_kept_stay_in_float_and_others_do_not() -> None:
 
 
 def test_a_table_that_is_a_layer_too_is_stored_once() -> None:
-    model, samples, fed = case("two-tower")
+    model, samples, _ = case("two-tower")
     small = STATIC.apply(model, samples)
     table = max((tensor for tensor in model.graph.initializer), key=lambda tensor: int(np.prod(tensor.dims)))
     assert [tuple(t.dims) for t in small.graph.initializer].count(tuple(table.dims)) == 1
@@ -198,7 +198,8 @@ def test_the_name_says_every_setting() -> None:
     changed = [
         STATIC, replace(STATIC, activations="s8"), replace(STATIC, weights="tensor"), replace(STATIC, ranges="mse"),
         replace(STATIC, weight_ranges="mse"), replace(STATIC, weight_bits=7), replace(STATIC, bias="float32"),
-        replace(STATIC, equalize=True), replace(STATIC, correct=True), replace(STATIC, keep=("a",)), replace(STATIC, count=7),
+        replace(STATIC, equalize=True), replace(STATIC, correct=True), replace(STATIC, keep=("a",)),
+        replace(STATIC, rest=False), replace(STATIC, count=7),
     ]  # fmt: skip
     assert len({each.name for each in changed}) == len(changed)
     assert STATIC.name == "int8-static:u8s8,channel,minmax,n=32"

@@ -69,33 +69,34 @@ class _Writing:
         layers, inside = set(placement.layers), {*placement.layers, *placement.between}
         outputs = {value.name for value in w.graph.output}
         nodes = w.take_nodes()
-        raw: dict[str, str] = {}  # a value that is rounded -> what it is called before
-        for name in placement.values:
-            if name in outputs:
-                raw[name] = w.fresh(f"{name}/raw")
+        # A value that is rounded -> what it is called before.
+        raw = {name: w.fresh(f"{name}/raw") for name in placement.values if name in outputs}
         gone = self._vanished(nodes, outputs, raw)
         for node in nodes:
             if id(node) in gone:
                 continue
             name = node_name(node)
-            for at, value in enumerate(node.input):
-                if value in placement.values and not (w.array(value) is not None and name not in inside):
-                    node.input[at] = self._numbers(value, raw)
-            for at, value in enumerate(node.output):
-                node.output[at] = raw.get(value, value)
-            if name not in inside and node.op_type in _TAKEN_IN and w.array(node.input[0]) is None:
-                node.input[0] = w.node("Max", node.input[0])
+            self._rename(node, name in inside, raw)
             if name in layers:
                 self.stored["sums"][name] = node.output[0]
                 self._layer(node, name)
             w.append(node)
-        for name in raw:
-            if name in outputs:
-                self._numbers(name, raw)
+        for name in raw.keys() & outputs:
+            self._numbers(name, raw)
         for node in w.graph.node:
             # Who else reads a weight reads it from the same integers.
             node.input[:] = [self.shared.get(name, name) for name in node.input]
         return Written(closed(w), **self.stored)
+
+    def _rename(self, node: NodeProto, inside: bool, raw: Mapping[str, str]) -> None:
+        values = self.placement.values
+        for at, value in enumerate(node.input):
+            if value in values and (inside or self.w.array(value) is None):
+                node.input[at] = self._numbers(value, raw)
+        for at, value in enumerate(node.output):
+            node.output[at] = raw.get(value, value)
+        if not inside and node.op_type in _TAKEN_IN and self.w.array(node.input[0]) is None:
+            node.input[0] = self.w.node("Max", node.input[0])
 
     def _vanished(self, nodes: list[NodeProto], outputs: set[str], raw: dict[str, str]) -> set[int]:
         """Relu and Clip that the grid behind them does: their reader is it alone, and it spans no more than they let through."""

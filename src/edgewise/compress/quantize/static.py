@@ -23,6 +23,7 @@ from edgewise.compress.quantize.placement import LAYERS, Placement, layers_of, p
 from edgewise.compress.quantize.preparation import Prepared, prepare
 from edgewise.compress.quantize.qdq import Bias, Written, write
 from edgewise.compress.quantize.ranges import Batches, Histogram, Method, histograms, range_of
+from edgewise.compress.quantize.weight_only import Storage, stored, weights_in
 from edgewise.compress.samples import Samples
 from edgewise.errors import UnsupportedError
 from edgewise.graph.writer import Writer
@@ -46,7 +47,8 @@ class Static:
     seen on ``count`` samples. weight_ranges: "max", or the smallest squared error. weight_bits: 7 for processors whose 16-bit
     sums saturate (x86 before VNNI). bias: int32 is the form that every runtime knows; onnxruntime 1.32 makes the same integers
     of a float32 bias, in fewer bytes. keep: shell patterns of layers, by node name, that stay in float.
-    equalize, correct: cross-layer equalisation before, bias correction behind.
+    equalize, correct: cross-layer equalisation before, bias correction behind. rest: weights of what has no integer form
+    (ConvTranspose, recurrent layers, tables) are stored as integers too, and computed with in float.
     """
 
     activations: Literal["u8", "s8"] = "u8"
@@ -57,6 +59,7 @@ class Static:
     bias: Bias = "int32"
     equalize: bool = False
     correct: bool = False
+    rest: bool = True
     keep: tuple[str, ...] = ()
     count: int = 200
 
@@ -65,6 +68,7 @@ class Static:
         parts = [f"{self.activations}s{self.weight_bits}", self.weights, self.ranges]
         parts += ["weights-mse"] * (self.weight_ranges == "mse") + ["float-bias"] * (self.bias == "float32")
         parts += ["equalized"] * self.equalize + ["corrected"] * self.correct
+        parts += ["rest-float"] * (not self.rest)
         parts += [f"keep={'|'.join(self.keep)}"] if self.keep else []
         return f"int8-static:{','.join(parts)},n={self.count}"
 
@@ -101,8 +105,14 @@ class Started:
         return corrected(written.model, self.seen.core, self.batches, watch) if self.settings.correct else written.model
 
     def finished(self, layers: list[str], watch: Watch = nobody) -> ModelProto:
-        """The whole model with these layers in integers."""
-        return self.prepared.parts.whole(self.core_with(layers, watch))
+        """The whole model with these layers in integers, and the rest stored in them where the settings say so."""
+        core = self.core_with(layers, watch)
+        if self.settings.rest:
+            kept = set(self.seen.layers) - set(layers)
+            exact = {name for node in core.graph.node if node_name(node) in kept for name in node.input}
+            if weights_in(core, Storage().least, exact):
+                core = stored(core, Storage(), exact)
+        return self.prepared.parts.whole(core)
 
 
 def start(model: ModelProto, samples: Samples, settings: Static, watch: Watch = nobody) -> Started:

@@ -2,17 +2,18 @@
 
 Two forms. *Blocks* of com.microsoft (MatMulNBits): 4 or 8 bits with a scale for each 16 to 128 weights, unpacked as the product
 runs; written here, since onnxruntime's quantizer for them imports a package that it does not bring along. *Storage* in standard
-operators: integers behind a DequantizeLinear, which onnxruntime computes once when it opens the file, so that runs take as long
-as before; any runtime reads it, for convolutions, recurrent layers and tables of embeddings too.
+operators: integers, made floats again by Cast and Mul, which onnxruntime computes once when it opens the file, so that runs take as
+long as before; any runtime reads it, for convolutions, recurrent layers and tables of embeddings too. (A DequantizeLinear, the
+obvious form, is never computed ahead: it runs at every call, and keeps convolutions from the fast layout.)
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import ml_dtypes
 import numpy as np
-from onnx import ModelProto, NodeProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from edgewise.compress.passes import Watch, nobody
 from edgewise.compress.quantize.dynamic import as_matmul
@@ -27,15 +28,15 @@ from edgewise.graph.writer import Writer
 from edgewise.measure.npz import Array
 from edgewise.training.rewrites.opening import attribute, closed, opened
 
-__all__ = ["Blocks", "Storage", "in_blocks", "stored"]
+__all__ = ["Blocks", "Storage", "in_blocks", "stored", "weights_in"]
 
 #: Operator -> inputs that hold weights, each with the axis of what has a scale of its own.
 _WEIGHTS: dict[str, tuple[tuple[int, int], ...]] = {
     "Conv": ((1, 0),), "ConvTranspose": ((1, 1),), "MatMul": ((1, -1), (0, -2)), "Gather": ((0, 0),), "LSTM": ((1, 1), (2, 1)),
-    "GRU": ((1, 1), (2, 1)), "RNN": ((1, 1), (2, 1)), "Gemm": ((1, -1),),
+    "GRU": ((1, 1), (2, 1)), "RNN": ((1, 1), (2, 1)), "Gemm": ((1, -1),), "Add": ((0, -2), (1, -2)),
 }  # fmt: skip
 _INT4_OPSET = 21  # of int4 in DequantizeLinear
-_INT4_IR = 10
+_MASK = -1e4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,17 +62,19 @@ class Blocks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """The pass of integers behind a DequantizeLinear, in standard operators. bits: 8, or 4 (opset 21). least: smallest weight that
-    it pays for, in values. searched: scales of the least squared error.
+    """The pass of stored integers, in standard operators. bits: 8, or 4 (opset 21). least: smallest weight that it pays for, in
+    values. searched: scales of the least squared error. dequantized: as DequantizeLinear, which other runtimes keep small in
+    memory, and onnxruntime computes at every run.
     """
 
     bits: Literal[4, 8] = 8
     least: int = 128
     searched: bool = True
+    dequantized: bool = False
 
     @property
     def name(self) -> str:
-        return f"int{self.bits}-storage:least={self.least}{'' if self.searched else ',max'}"
+        return f"int{self.bits}-storage:least={self.least}{',max' * (not self.searched)}{',dequantized' * self.dequantized}"
 
     def describe(self) -> str:
         return f"weights stored as int{self.bits} per channel, computed with in float32"
@@ -136,24 +139,15 @@ def _packed(integers: Array, bits: int) -> Array:
     return even[..., ::2] | (even[..., 1::2] << 4)
 
 
-def stored(core: ModelProto, settings: Storage, keep: frozenset[str] = frozenset()) -> ModelProto:
+def stored(core: ModelProto, settings: Storage, keep: Collection[str] = ()) -> ModelProto:
     """``core`` with its weights, but for those in ``keep``, as integers. Raises UnsupportedError where there is none."""
     if settings.bits == 4:
         core = at_opset(core, max(_INT4_OPSET, opsets(core)[""]))
-    writer = opened(core)
-    writer.model.ir_version = max(writer.model.ir_version, _INT4_IR)
-    found: dict[str, int] = {}
-    for name, axis in _weights(writer):
-        # A weight that two layers read along different axes keeps the first one's scales: any are right.
-        array = writer.array(name)
-        if array is not None and array.dtype == np.float32 and array.size >= settings.least and name not in keep:
-            found.setdefault(name, axis % array.ndim)
-    hidden = {name for node in writer.graph.node for name in captured(node) - set(node.input)}
-    found = {name: axis for name, axis in found.items() if name not in hidden}
+    found = weights_in(core, settings.least, keep)
     if not found:
-        raise UnsupportedError(
-            f"no {', '.join(sorted(_WEIGHTS))} has a weight of {settings.least} or more values stored in float32"
-        )
+        operators = ", ".join(sorted(_WEIGHTS))
+        raise UnsupportedError(f"no {operators} has a weight of {settings.least} or more values stored in float32")
+    writer = opened(core)
     arrays = {name: np.asarray(writer.array(name)) for name in found}
     kept = [tensor for tensor in writer.graph.initializer if tensor.name not in found]
     del writer.graph.initializer[:]
@@ -161,6 +155,27 @@ def stored(core: ModelProto, settings: Storage, keep: frozenset[str] = frozenset
     for name, axis in found.items():
         _store(writer, name, arrays[name], axis, settings)
     return closed(writer)
+
+
+def weights_in(core: ModelProto, least: int, keep: Collection[str] = ()) -> dict[str, int]:
+    """Names of the float32 weights of ``least`` or more values, but for those in ``keep``; each with the axis of its scales."""
+    writer = opened(core)
+    found: dict[str, int] = {}
+    for name, axis in _weights(writer):
+        # A weight that two layers read along different axes keeps the first one's scales: any are right.
+        array = writer.array(name)
+        if array is not None and array.dtype == np.float32 and array.size >= least and array.ndim >= 2:
+            found.setdefault(name, axis % array.ndim)
+    fixed = {name for node in writer.graph.node for name in captured(node) - set(node.input)} | set(keep)
+    fixed |= {value.name for value in writer.graph.output}
+    # What hides a score is far down, and would take the scale of everything beside it.
+    return {name: axis for name, axis in found.items() if name not in fixed and np.min(_array(writer, name)) > _MASK}
+
+
+def _array(writer: Writer, name: str) -> Array:
+    array = writer.array(name)
+    assert array is not None, name
+    return np.asarray(array)
 
 
 def _weights(writer: Writer) -> Iterator[tuple[str, int]]:
@@ -185,7 +200,10 @@ def _store(writer: Writer, name: str, array: Array, axis: int, settings: Storage
     grid = weight_grid(array, axis, bits=settings.bits, searched=settings.searched)
     whole = grid.integers(array)
     integers = writer.store(writer.fresh(f"{name}/q"), whole.astype(ml_dtypes.int4) if settings.bits == 4 else whole)
-    scale = writer.constant(grid.scale)
-    writer.append(
-        helper.make_node("DequantizeLinear", [integers, scale], [name], writer.fresh("DequantizeLinear"), axis=axis)
-    )
+    if settings.dequantized:
+        parts = [integers, writer.constant(grid.scale)]
+        writer.append(helper.make_node("DequantizeLinear", parts, [name], writer.fresh("DequantizeLinear"), axis=axis))
+        return
+    scale = writer.constant(grid.scale.reshape([-1 if at == axis else 1 for at in range(array.ndim)]))
+    numbers = writer.node("Cast", integers, to=TensorProto.FLOAT)
+    writer.append(helper.make_node("Mul", [numbers, scale], [name], writer.fresh("Mul")))
