@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.compress.quantize.small import case, decibels, run
+from tests.compress.quantize.small import between_convolutions, case, decibels, fused, run
 
 from edgewise.compress.graph.compact import Compact
 from edgewise.compress.quantize.bias_correction import BiasCorrected, corrected
@@ -42,6 +42,15 @@ def test_answers_come_nearer(name: str) -> None:
     plain, better = (replace(STATIC, correct=each).apply(model, samples) for each in (False, True))
     wanted = run(model, fed)
     assert decibels(wanted, run(better, fed)) > decibels(wanted, run(plain, fed)) + 1
+
+
+def test_a_layer_without_a_bias_gets_one_and_stays_in_integers() -> None:
+    model, samples, fed = between_convolutions([("Relu", ["a"], ["b"], {})])
+    wanted = run(model, fed)
+    plain, better = (replace(STATIC, count=64, correct=each).apply(model, samples) for each in (False, True))
+    assert fused(better)["QLinearConv"] == 2
+    channels = [np.abs((run(each, fed) - wanted).mean(axis=(0, 2, 3))).max() for each in (plain, better)]
+    assert channels[1] < 0.5 * channels[0]
 
 
 def test_it_corrects_stored_weights_of_another_pass() -> None:

@@ -163,11 +163,31 @@ def test_signed_activations_and_float_biases_give_the_same_answers(name: str) ->
     np.testing.assert_allclose(answers[0], answers[2], atol=1e-6)
 
 
+def test_four_bits_run_in_the_same_integers_in_fewer_bytes() -> None:
+    model, samples, fed = case("ds-cnn")
+    small, plain = (replace(STATIC, weight_bits=bits).apply(model, samples) for bits in (4, 8))
+    onnx.checker.check_model(small, full_check=True)
+    assert fused(small) == fused(plain)
+    assert small.ByteSize() < 0.75 * plain.ByteSize()
+    assert decibels(run(model, fed), run(small, fed)) > 10
+
+
 def test_preprocessing_in_front_stays_as_it_is() -> None:
     model, samples, _ = case("cnn of everything")
     small = STATIC.apply(model, samples)
     order = [node.op_type for node in small.graph.node]
     assert {"Cast", "ReduceMean", "Sqrt", "Div"} <= set(order[: order.index("QuantizeLinear")])
+
+
+def test_a_model_of_one_sample_at_a_time_sees_all_samples() -> None:
+    model, samples, fed = between_convolutions([("Relu", ["a"], ["b"], {})], 33)
+    single = ModelProto()
+    single.CopyFrom(model)
+    single.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    small, alone = (replace(STATIC, count=33).apply(each, samples) for each in (model, single))
+    one = {"x": fed["x"][:1]}
+    np.testing.assert_array_equal(run(small, one), run(alone, one))
+    assert describe(alone).inputs[0].shape[0] == 1
 
 
 def test_layers_that_are_kept_stay_in_float_and_others_do_not() -> None:

@@ -94,18 +94,18 @@ def _shift(writer: Writer, node: NodeProto, by: Array) -> None:
     """Add ``by`` to the bias of ``node``, in the form that it is stored in."""
     value = node.input[2] if len(node.input) > 2 else ""
     maker = next((other for other in writer.graph.node if value and value in other.output), None)
-    if maker is None:
-        old = writer.array(value) if value else np.zeros(by.shape, np.float32)
-        if old is None:
-            return
-        stored = writer.store(writer.fresh(f"{value or node.output[0]}/corrected"), (old + by).astype(old.dtype))
-        if value:
-            node.input[2] = stored
-        else:
-            node.input.append(stored) if len(node.input) == 2 else node.input.__setitem__(2, stored)
+    if maker is not None:
+        _shift_integers(writer, maker, by)
         return
+    old = writer.array(value) if value else np.zeros(by.shape, np.float32)
+    if old is not None:
+        stored = writer.store(writer.fresh(f"{value or node.output[0]}/corrected"), (old + by).astype(old.dtype))
+        node.input[:] = [*node.input[:2], stored]
+
+
+def _shift_integers(writer: Writer, maker: NodeProto, by: Array) -> None:
     whole, scale = (writer.array(name) for name in maker.input[:2])
-    if maker.op_type != "DequantizeLinear" or whole is None or scale is None or len(users(writer, value)) > 1:
+    if maker.op_type != "DequantizeLinear" or whole is None or scale is None or len(users(writer, maker.output[0])) > 1:
         return
     shifted = np.round(np.asarray(whole, np.float64) + by / np.asarray(scale, np.float64))
     maker.input[0] = writer.store(writer.fresh(f"{maker.input[0]}/corrected"), shifted.astype(whole.dtype))

@@ -62,9 +62,27 @@ def _before_integers(model: ModelProto) -> set[str]:
 
 
 def _feeds(parts: Cut, samples: Samples, count: int) -> Iterable[Mapping[str, Array]]:
+    first = parts.core if parts.front is None else parts.front
+    size = _fixed_batch(first, samples.input)
+    batches = samples.feeds(count) if size is None else _in_batches(samples, count, size)
     if parts.front is None:
-        yield from samples.feeds(count)
+        yield from batches
         return
     front, nobody = FrontGraph(parts.front.SerializeToString()), np.random.default_rng(0)
-    for batch in samples.feeds(count):
+    for batch in batches:
         yield {parts.seam: front(batch[samples.input], nobody)}
+
+
+def _fixed_batch(model: ModelProto, name: str) -> int | None:
+    """How many samples the model takes at once, where it says so."""
+    value = next(value for value in model.graph.input if value.name == name)
+    dims = value.type.tensor_type.shape.dim
+    return int(dims[0].dim_value) if dims and dims[0].HasField("dim_value") else None
+
+
+def _in_batches(samples: Samples, count: int, size: int) -> Iterable[Mapping[str, Array]]:
+    """What does not fill a batch is filled up with samples that were there before: no range is narrower for it."""
+    x = np.concatenate([batch[samples.input] for batch in samples.feeds(count)])
+    for at in range(0, len(x), size):
+        rows = np.arange(at, at + size) % len(x)
+        yield {samples.input: np.ascontiguousarray(x[rows])}

@@ -19,6 +19,7 @@ from edgewise.compress.quantize.bias_correction import corrected
 from edgewise.compress.quantize.equalize import equalized
 from edgewise.compress.quantize.grids import Grid, activation_grid, weight_grid
 from edgewise.compress.quantize.integer_forms import integer_forms
+from edgewise.compress.quantize.nibbles import in_nibbles
 from edgewise.compress.quantize.placement import LAYERS, Placement, layers_of, place, weight_axis
 from edgewise.compress.quantize.preparation import Prepared, prepare
 from edgewise.compress.quantize.qdq import Bias, Written, write
@@ -40,22 +41,23 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Static:
-    """The pass. activations: u8 is onnxruntime's fast form on x86, s8 what other targets ask for; on x86
-    it leaves sums and products of s8 in float.
+    """The pass.
 
-    weights: a scale for each output channel, or one for each tensor. ranges: of activations, how they are read from what was
-    seen on ``count`` samples. weight_ranges: "max", or the smallest squared error. weight_bits: 7 for processors whose 16-bit
-    sums saturate (x86 before VNNI). bias: int32 is the form that every runtime knows; onnxruntime 1.32 makes the same integers
-    of a float32 bias, in fewer bytes. keep: shell patterns of layers, by node name, that stay in float.
-    equalize, correct: cross-layer equalisation before, bias correction behind. rest: weights of what has no integer form
-    (ConvTranspose, recurrent layers, tables) are stored as integers too, and computed with in float.
+    activations: u8 is onnxruntime's fast form on x86, s8 what other targets ask for; on x86 it leaves sums and products of s8 in
+    float. weights: a scale for each output channel, or one for each tensor. ranges: of activations, how they are read from what
+    was seen on ``count`` samples. weight_ranges: "max", or the smallest squared error. weight_bits: 7 for processors whose
+    16-bit sums saturate (x86 before VNNI), 4 for half the bytes again: few networks stand it without learning. bias: int32 is the
+    form that every runtime knows; onnxruntime 1.32 makes the same integers of a float32 bias, in fewer bytes. equalize,
+    correct: cross-layer equalisation before, bias correction behind. rest: weights of what has no integer form (ConvTranspose,
+    recurrent layers, tables) are stored as integers too, and computed with in float. keep: shell patterns of layers, by node
+    name, that stay in float.
     """
 
     activations: Literal["u8", "s8"] = "u8"
     weights: Literal["channel", "tensor"] = "channel"
     ranges: Method = "minmax"
     weight_ranges: Literal["max", "mse"] = "max"
-    weight_bits: int = 8
+    weight_bits: Literal[8, 7, 4] = 8
     bias: Bias = "int32"
     equalize: bool = False
     correct: bool = False
@@ -112,7 +114,7 @@ class Started:
             exact = {name for node in core.graph.node if node_name(node) in kept for name in node.input}
             if weights_in(core, Storage().least, exact):
                 core = stored(core, Storage(), exact)
-        return self.prepared.parts.whole(core)
+        return self.prepared.parts.whole(in_nibbles(core) if self.settings.weight_bits <= 4 else core)
 
 
 def start(model: ModelProto, samples: Samples, settings: Static, watch: Watch = nobody) -> Started:
