@@ -51,6 +51,10 @@ def test_every_fault_is_in_one_message() -> None:
         (_data([0, 0, 1, 1]), None, {"classes": 3}, "class 2 is empty"),
         (Dataset(np.zeros(2), np.zeros((2, 2))), None, {"classes": 2}, "class numbers"),
         (_data([0, 0, 1, 1]), Dataset(np.zeros((1, 2)), np.array([0.5])), {}, "y is float64 "),
+        (_data([0, 0, 1, 10**9]), None, {}, r"labels go up to 1000000000 \(row 3\), and 4 samples leave most"),
+        (_data([0, 0, 1, 2**62]), None, {}, r"labels go up to 4611686018427387904 \(row 3\)"),
+        (_data([0, 0, 0]), None, {}, "every sample is of class 0, so there is nothing to tell apart"),
+        (_data([0, 0, 1, 1], shape=(0, 3)), None, {}, r"samples have the shape \(0, 3\), so there is nothing in them"),
         (_data([0, 0]), _data([0, 3]), {"classes": 1}, r"class 3 is not in the training data \(row 1\)"),
     ],
 )
