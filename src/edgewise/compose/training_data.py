@@ -9,12 +9,12 @@ import numpy as np
 
 from edgewise.compose.data_sets import data_set_folder
 from edgewise.compose.demo import digits_data
+from edgewise.compose.training_checks import check_whole, checked
 from edgewise.errors import DataError, InputError
 from edgewise.measure.dataset import Dataset, with_labels
 from edgewise.measure.media import read_wav
 from edgewise.measure.npz import Array
 from edgewise.net.catalogue import list_sets
-from edgewise.training.data.checks import check_data
 from edgewise.training.data.columns import Columns
 from edgewise.training.data.next_items import Choices, films, next_items
 from edgewise.training.data.public_sets import activity, intents, pcb_defects, spoken_digits
@@ -82,13 +82,15 @@ def read_material(options: Namespace, wanted: Wanted, progress: Progress) -> Mat
     size = options.size or wanted.size
     data = _read(path, size, wanted.channels, length, columns, options.labels)
     if options.eval is None:
+        check_whole(data, options)
         halves = _halves(data, options)
     else:
         _alone(options, "--eval", "share", "by_group", "hold_out")
         other = _read(Path(options.eval), size, wanted.channels, length, columns, options.labels)
         halves = Split(data, with_labels(other, data.labels))
     pictures = path.is_dir() and data.x.ndim == 4
-    return Material(halves, rate, warnings=_checked(halves, options), size=size if pictures else None)
+    halves, warnings = checked(halves, options)
+    return Material(halves, rate, warnings=warnings, size=size if pictures else None)
 
 
 def _read(
@@ -163,22 +165,8 @@ def _public(options: Namespace, wanted: Wanted, progress: Progress) -> Material:
     if name == "defects_pcb":  # after the split, so that no patch is learnt in negative and measured as it is
         halves = Split(_with_negatives(halves.train), halves.evaluation)
     rate = options.sample_rate or found.rate
-    return Material(halves, rate, name, _checked(halves, options), found.unknown, found.names, found.log, found.times)
-
-
-def _checked(halves: Split, options: Namespace) -> tuple[str, ...]:
-    if options.network != "two-tower":
-        return check_data(halves.train, halves.evaluation, least=1 if options.eval else 2)
-    # Items are no classes: that some are rare, or new in the evaluation, is how it is.
-    for what, data in (("training data", halves.train), ("evaluation data", halves.evaluation)):
-        whole = data.x.ndim == 2 and data.y.ndim == 1 and data.x.dtype.kind in "iu" and data.y.dtype.kind in "iu"
-        if not whole or data.x.min() < 0 or data.y.min() < 1:
-            raise DataError(
-                f"{what}: histories are x (N, length) of item numbers from 1, 0 for nothing, and y (N,) the item that came next; "
-                f"x is {data.x.dtype} {data.x.shape}, y {data.y.dtype} {data.y.shape}",
-                rule="training-data",
-            )  # fmt: skip
-    return ()
+    halves, warnings = checked(halves, options)
+    return Material(halves, rate, name, warnings, found.unknown, found.names, found.log, found.times)
 
 
 def _joined(halves: Split) -> Dataset:

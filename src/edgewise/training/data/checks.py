@@ -101,7 +101,9 @@ def _out_of_range(data: Dataset, what: str, classes: int) -> Iterable[str]:
 
 def _too_few(data: Dataset, classes: int, least: int) -> Iterable[str]:
     y = data.y.astype(np.int64)
-    if classes > max(len(data), len(data.labels)) + _SHOWN:  # one odd number must not become a list of a million classes
+    if (
+        classes > max(len(data), len(data.labels)) + _SHOWN
+    ):  # one odd number must not become a list of a million classes
         rows = np.flatnonzero(y == y.max())
         yield (
             f"training data: labels go up to {y.max()} ({rows_by_number(rows)}), and {len(data)} samples leave most of those "
