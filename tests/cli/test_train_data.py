@@ -53,3 +53,79 @@ def test_one_class_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path
     code, _, err = run(capsys, "gru", "--train", saved(tmp_path, x=x, y=y * 0), "-o", tmp_path / "m.onnx", *FAST)
     assert code == 1
     assert "every sample is of class 0, so there is nothing to tell apart" in err
+
+
+def test_labels_that_are_texts_are_classes_by_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    x, y = signals(24)
+    out = tmp_path / "m.onnx"
+    data = saved(tmp_path, x=x, y=np.array(["walk", "run"])[y])
+    code, _, _ = run(capsys, "cnn1d", "--train", data, "-o", out, *FAST, "--batch", 8)
+    assert code == 0
+    assert (tmp_path / "m.labels.txt").read_text() == "run\nwalk\n"
+
+
+def test_numbers_that_would_not_be_themselves_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rows = [f"word {row},{10**30 if row == 4 else row % 2}" for row in range(20)]
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(["text,label", *rows]))
+    code, _, err = run(capsys, "text-bag", "--train", table, "-o", tmp_path / "m.onnx", *FAST)
+    assert code == 1
+    assert "label is beyond 2**53, where whole numbers are no longer told apart, in row 4" in err
+
+
+def test_a_size_that_fits_in_no_memory_is_refused_before_a_picture_is_resized(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "p" / name).mkdir(parents=True)
+        for number in range(3):
+            (tmp_path / "p" / name / f"{number}.ppm").write_bytes(b"P6 2 2 255\n" + bytes(12))
+    code, _, err = run(
+        capsys, "cnn", "--train", tmp_path / "p", "--size", "100000x100000", "-o", tmp_path / "m.onnx", *FAST
+    )
+    assert code == 1
+    assert "takes more than the 1073741824 bytes" in err
+
+
+def test_tokens_beyond_all_reach_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    x, y = np.random.default_rng(0).integers(0, 2**40, (24, 8)), np.arange(24) % 2
+    code, _, err = run(capsys, "gru", "--train", saved(tmp_path, x=x, y=y), "-o", tmp_path / "m.onnx", *FAST)
+    assert code == 1
+    assert "GiB" in err
+    assert "number tokens and items from 0 without gaps" in err
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("mels=many", "sound of 4000 Hz cannot be cut by mels=many"),
+        ("window=0", "cannot be cut by window=0, hop=0.02"),
+        ("hop=0.0001", "cannot be cut by window=0.025, hop=0.0001"),
+        ("widths=1e9", "settings of cnn have the wrong type: widths (1000000000.0,)"),
+        ("widths=wide", "settings of cnn have the wrong type: widths 'wide'"),
+        ("widths=500000000", "a weight of the shape (500000000, 1, 3, 3) takes"),
+        ("input=3", "cnn has no setting input"),
+    ],
+)
+def test_settings_of_the_wrong_kind_are_named(
+    setting: str, words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    x, y = np.random.default_rng(0).normal(size=(24, 2000)).astype(np.float32), np.arange(24) % 2
+    code, _, err = run(
+        capsys, "cnn", "--train", saved(tmp_path, x=x, y=y), "--sample-rate", 4000, "-o", tmp_path / "m.onnx", *FAST,
+        "--set", setting,
+    )  # fmt: skip
+    assert code == 1
+    assert words in err
+
+
+@pytest.mark.parametrize(("setting", "words"), [("chars=abc", "not abc"), ("buckets=1.5", "not 1.5")])
+def test_how_texts_are_cut_is_whole_numbers(
+    setting: str, words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("text,label\n" + "up,1\ndown,0\n" * 8)
+    command = ("text-bag", "--train", table, "-o", tmp_path / "m.onnx", *FAST, "--set", setting)
+    code, _, err = run(capsys, *command)
+    assert code == 1
+    assert f"texts are cut by whole numbers, {words}" in err
