@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.cli.train_data import FAST, bars, run, saved, signals
+from tests.cli.train_data import FAST, answers, bars, run, saved, signals
 
 
 def test_rows_are_those_of_the_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -129,3 +129,21 @@ def test_how_texts_are_cut_is_whole_numbers(
     code, _, err = run(capsys, *command)
     assert code == 1
     assert f"texts are cut by whole numbers, {words}" in err
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16])
+def test_floats_of_any_width_are_learnt_from(dtype: type, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    x, y = signals(24)
+    data, out = saved(tmp_path, x=x.astype(dtype), y=y), tmp_path / "m.onnx"
+    assert run(capsys, "cnn1d", "--train", data, "-o", out, *FAST, "--batch", 8)[0] == 0
+    assert answers(out, x=x[:2])["logits"].shape == (2, 2)  # the file takes float32
+    assert run(capsys, out, "--train", data, "--eval", data, "-o", tmp_path / "n.onnx", *FAST, "--batch", 8)[0] == 0
+
+
+def test_floats_beyond_what_the_model_counts_to_are_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    x, y = signals(24)
+    x = x.astype(np.float64)
+    x[5, 0, 0] = 1e300
+    code, _, err = run(capsys, "cnn1d", "--train", saved(tmp_path, x=x, y=y), "-o", tmp_path / "m.onnx", *FAST)
+    assert code == 1
+    assert "not finite (NaN or infinity) in row 5" in err

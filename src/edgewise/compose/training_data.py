@@ -10,6 +10,7 @@ import numpy as np
 from edgewise.compose.data_sets import data_set_folder
 from edgewise.compose.demo import digits_data
 from edgewise.compose.training_checks import check_whole, checked
+from edgewise.compose.training_choices import check_data_options, rate_of_sound
 from edgewise.errors import DataError, InputError
 from edgewise.measure.dataset import Dataset, with_labels
 from edgewise.measure.media import read_wav
@@ -35,11 +36,15 @@ Progress = Callable[[str, int, int], object]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a model says of its samples before any is read: height and width of images, samples of a clip, channels."""
+    """What a model says of its samples before any is read: height and width of images, samples of a clip, channels.
+
+    floats: the type that samples of floats are brought to.
+    """
 
     size: tuple[int, int] | None = None
     channels: int | None = None
     length: int | None = None
+    floats: str = "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +81,20 @@ def read_material(options: Namespace, wanted: Wanted, progress: Progress) -> Mat
     path = Path(options.train)
     if options.train in named and not path.exists():
         return _public(options, wanted, progress)
-    rate = options.sample_rate or _rate_of(path)
+    rate = rate_of_sound(options, _rate_of(path), options.train)
     length = options.length or wanted.length or (rate if path.is_dir() and rate else None)
     columns = Columns(label=options.label_column, text=options.text_column, group=options.group_column)
     size = options.size or wanted.size
-    data = _read(path, size, wanted.channels, length, columns, options.labels)
+    data = _in_floats(_read(path, size, wanted.channels, length, columns, options.labels), wanted.floats)
+    check_data_options(options, data)
     if options.eval is None:
         check_whole(data, options)
         halves = _halves(data, options)
     else:
         _alone(options, "--eval", "share", "by_group", "hold_out")
-        other = _read(Path(options.eval), size, wanted.channels, length, columns, options.labels)
+        other = _in_floats(
+            _read(Path(options.eval), size, wanted.channels, length, columns, options.labels), wanted.floats
+        )
         halves = Split(data, with_labels(other, data.labels))
     pictures = path.is_dir() and data.x.ndim == 4
     halves, warnings = checked(halves, options)
@@ -105,9 +113,20 @@ def _read(
         raise DataError(
             f"the labels {labels} cannot be read: {error}", remedy="Write one class a line, in UTF-8."
         ) from None
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"the labels {labels} have {', '.join(twice)} more than once", remedy="Name each class once.")
     if data.labels:
         return with_labels(data, names)
     return Dataset(data.x, data.y, data.group, names, data.name, data.digest)
+
+
+def _in_floats(data: Dataset, wanted: str) -> Dataset:
+    """Samples in float64, as NumPy makes them, or in float16, as the model takes them."""
+    if data.x.dtype.kind != "f" or data.x.dtype == wanted:
+        return data
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and Dataset names its row
+        x = data.x.astype(wanted)
+    return Dataset(x, data.y, data.group, data.labels, data.name, data.digest)
 
 
 def _halves(data: Dataset, options: Namespace) -> Split:
@@ -127,7 +146,9 @@ def _without(data: Dataset, group: str) -> Split:
 
 
 def _alone(options: Namespace, option: str, *others: str) -> None:
-    given = [f"--{name.replace('_', '-')}" for name in others if getattr(options, name)]
+    given = [
+        f"--{name.replace('_', '-')}" for name in others if str(getattr(options, name)) not in ("None", "False", "")
+    ]
     if given:
         raise InputError(
             f"{option} says what is held out, and so does {' and '.join(given)}", remedy="Leave one of them out."
@@ -156,6 +177,7 @@ def _public(options: Namespace, wanted: Wanted, progress: Progress) -> Material:
         raise InputError(f"{name} has a part of its own for evaluation", remedy="Leave --eval out.")
     folder = data_set_folder(name, progress)
     found = _PUBLIC[name](folder, wanted)
+    check_data_options(options, found.split.train, name)
     halves = found.split
     if options.hold_out or options.by_group or options.share is not None:
         if found.log is not None:
@@ -164,7 +186,7 @@ def _public(options: Namespace, wanted: Wanted, progress: Progress) -> Material:
         halves = _halves(whole, options)
     if name == "defects_pcb":  # after the split, so that no patch is learnt in negative and measured as it is
         halves = Split(_with_negatives(halves.train), halves.evaluation)
-    rate = options.sample_rate or found.rate
+    rate = rate_of_sound(options, found.rate, name)
     halves, warnings = checked(halves, options)
     return Material(halves, rate, name, warnings, found.unknown, found.names, found.log, found.times)
 
