@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from tests.cli.train_data import FAST, answers, bars, run, saved, signals
 
 
@@ -147,3 +149,55 @@ def test_floats_beyond_what_the_model_counts_to_are_named(capsys: pytest.Capture
     code, _, err = run(capsys, "cnn1d", "--train", saved(tmp_path, x=x, y=y), "-o", tmp_path / "m.onnx", *FAST)
     assert code == 1
     assert "not finite (NaN or infinity) in row 5" in err
+
+
+def test_tokens_that_are_met_in_the_evaluation_alone_have_a_place(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    x, y = np.random.default_rng(0).integers(1, 9, (24, 8)), np.arange(24) % 2
+    data, held = saved(tmp_path, x=x, y=y), tmp_path / "held.npz"
+    np.savez(held, x=x + 20, y=y)
+    command = ("gru", "--train", data, "--eval", held, "-o", tmp_path / "m.onnx", *FAST, "--batch", 8)
+    assert run(capsys, *command)[0] == 0
+    x[3, 3] = -1
+    saved(tmp_path, x=x, y=y)
+    code, _, err = run(capsys, *command)
+    assert code == 1
+    assert "training data: tokens are numbers from 1, 0 for padding, and x is below 0 in row 3" in err
+
+
+@pytest.mark.parametrize(
+    ("loss", "y", "words"),
+    [
+        ("mse", np.arange(24) % 2, "the output logits gives 2 numbers a sample, and y is float32 (19,)"),
+        ("bce", np.arange(24) % 2, "the output logits gives 2 numbers a sample, and y is int64 (20,)"),
+        ("bce", np.eye(24, 2) * 0.5, "neither 0 nor 1 in rows 0 and 1\n"),
+    ],
+)
+def test_values_fit_the_output_that_learns_them(
+    loss: str, y: np.ndarray, words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    x, classes = signals(24)
+    model = tmp_path / "m.onnx"
+    run(capsys, "cnn1d", "--train", saved(tmp_path, x=x, y=classes), "-o", model, *FAST, "--batch", 8)
+    data = saved(tmp_path, x=x, y=y)
+    code, _, err = run(capsys, model, "--train", data, "--loss", loss, "-o", tmp_path / "n.onnx", *FAST)
+    assert code == 1
+    assert words in err
+
+
+def test_whole_numbers_are_values_to_a_regression(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Not classes of which most are empty."""
+    x, classes = signals(24)
+    model = tmp_path / "m.onnx"
+    shape = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1])
+    nodes = [helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node("Gemm", ["flat", "w"], ["y"])]
+    enters = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", *x.shape[1:]])
+    weights = numpy_helper.from_array(np.zeros((x[0].size, 1), np.float32), "w")
+    graph = helper.make_graph(nodes, "line", [enters], [shape], [weights])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), model)
+    data = saved(tmp_path, x=x, y=np.arange(24) * 100 + classes)
+    more = ("--loss", "mse", "-o", tmp_path / "n.onnx", *FAST, "--batch", 8, "--json")
+    code, text, _ = run(capsys, model, "--train", data, *more)
+    assert code == 0
+    assert json.loads(text)["metric"]["name"] == "rmse"

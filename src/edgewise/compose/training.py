@@ -69,6 +69,9 @@ def train(options: Namespace, report: Report) -> Trained:
         if runs[-1].result.stopped == INTERRUPTED:
             break
     assert plan is not None
+    if not any(run.result.history for run in runs):
+        report.note("stopped before the first epoch had ended: nothing is written")
+        raise KeyboardInterrupt
     complete = [run for run in runs if run.result.stopped != INTERRUPTED] or runs
     middle = median_low([run.metric.value for run in complete])
     chosen = next(run for run in complete if run.metric.value == middle)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from edgewise.compose.training_kinds import kind_of
 from edgewise.errors import DataError
 from edgewise.measure.dataset import Dataset, rows_by_number
 from edgewise.networks.registry import NETWORKS
@@ -21,9 +22,13 @@ _ANNOTATED: Mapping[str, Callable[[Dataset, Dataset | None], list[str]]] = {
 _HISTORIES = "x is (N, length) numbers of items from 1, 0 for nothing; y (N,) the item that came next"
 
 
-def check_whole(data: Dataset, options: Namespace) -> None:
-    """Raises DataError with every item at fault, by its row in the data as the user has it: before some of it is held out."""
+def check_whole(data: Dataset, options: Namespace) -> Dataset:
+    """The data before some of it is held out, so that faults have their rows in it as the user has it.
+
+    Raises DataError with every item at fault.
+    """
     task = _task(options)
+    refuse([*_tokens(data, options, "training data"), *_marks(data, task)], "the data cannot be trained with")
     if task == "recommendation":
         _refuse_histories(data)
     elif task in _ANNOTATED:
@@ -31,12 +36,18 @@ def check_whole(data: Dataset, options: Namespace) -> None:
     elif task == "anomaly":
         check_data(_unlabelled(data))
     else:
-        check_data(_values(data) if task == "regression" else data, told_apart=task != "regression")
+        data = _values(data) if task == "regression" else data
+        check_data(data)
+    return data
 
 
 def checked(halves: Split, options: Namespace) -> tuple[Split, tuple[str, ...]]:
     """The halves as they are learnt from, and warnings. Raises DataError with every item at fault."""
     task, train, held = _task(options), halves.train, halves.evaluation
+    problems = [
+        *_tokens(train, options, "training data"), *_tokens(held, options, "evaluation data"), *_marks(train, task),
+    ]  # fmt: skip
+    refuse(problems, "the data cannot be trained with")
     if task == "recommendation":
         # Items are no classes: that some are rare, or new in the evaluation, is how it is.
         _refuse_histories(train, held)
@@ -66,6 +77,19 @@ def _refuse_histories(train: Dataset, evaluation: Dataset | None = None) -> None
         *(_histories(evaluation, "evaluation data") if evaluation else ()),
     ]
     refuse(problems, "the data cannot be trained with", f"Histories are so: {_HISTORIES}.")
+
+
+def _tokens(data: Dataset, options: Namespace, what: str) -> Iterable[str]:
+    network = NETWORKS.get(options.network)
+    tokens = network is not None and data.x.dtype.kind in "iu" and kind_of(data.x, network.input) == "tokens"
+    if tokens and len(rows := np.flatnonzero((data.x < 0).reshape(len(data), -1).any(axis=1))):
+        yield f"{what}: tokens are numbers from 1, 0 for padding, and x is below 0 in {rows_by_number(rows)}"
+
+
+def _marks(data: Dataset, task: str) -> Iterable[str]:
+    wrong = ((data.y != 0) & (data.y != 1)).reshape(len(data), -1).any(axis=1)
+    if task == "multilabel" and len(rows := np.flatnonzero(wrong)):
+        yield f"training data: with bce y says whether each label is there, and is neither 0 nor 1 in {rows_by_number(rows)}"
 
 
 def _histories(data: Dataset, what: str) -> Iterable[str]:

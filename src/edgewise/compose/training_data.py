@@ -21,9 +21,8 @@ from edgewise.training.data.next_items import Choices, films, next_items
 from edgewise.training.data.public_sets import activity, intents, pcb_defects, spoken_digits
 from edgewise.training.data.sources import read_training_data
 from edgewise.training.data.splitting import Split, split, split_groups
-from edgewise.training.recipes.front import Kind
 
-__all__ = ["Material", "Wanted", "kind_of", "read_material"]
+__all__ = ["Material", "Wanted", "read_material"]
 
 _SHARE = 0.2
 _WAVES = (".wav",)
@@ -88,8 +87,7 @@ def read_material(options: Namespace, wanted: Wanted, progress: Progress) -> Mat
     data = _in_floats(_read(path, size, wanted.channels, length, columns, options.labels), wanted.floats)
     check_data_options(options, data)
     if options.eval is None:
-        check_whole(data, options)
-        halves = _halves(data, options)
+        halves = _halves(check_whole(data, options), options)
     else:
         _alone(options, "--eval", "share", "by_group", "hold_out")
         other = _in_floats(
@@ -231,23 +229,3 @@ _PUBLIC: Mapping[str, Callable[[Path, Wanted], Material]] = {
     "digits": lambda folder, wanted: Material(Split(digits_data("train"), digits_data("eval"))),
     "speech_digits": lambda folder, wanted: Material(spoken_digits(folder, wanted.length or 8000), 8000),
 }
-
-
-def kind_of(x: Array, takes: str) -> Kind:
-    """What samples ``x`` are to something that takes "image", "sequence", "bag" or "history", or any array ("").
-
-    Raises InputError where the two do not go together.
-    """
-    if x.dtype.kind in "UOT":
-        if takes in ("bag", "sequence", ""):
-            return "text"
-        raise InputError(
-            f"the data is text, and this network takes {takes} data", remedy="Take text-bag, gru or encoder."
-        )
-    if takes == "history":
-        return "history"
-    if takes == "bag" or (takes == "sequence" and x.ndim == 2 and x.dtype.kind in "iu" and x.dtype.itemsize > 2):
-        return "tokens"
-    if x.ndim == 2:
-        return "audio" if (x.dtype.kind in "fi" and takes != "") or x.shape[1] >= 1000 else "table"
-    return "image" if takes == "image" or x.ndim == 4 else "sensor"

@@ -6,14 +6,15 @@ from pathlib import Path
 from onnx import ModelProto
 
 from edgewise.compose.training_choices import check_kind_options
-from edgewise.compose.training_data import Material, Wanted, kind_of
+from edgewise.compose.training_data import Material, Wanted
 from edgewise.compose.training_files import front_of_file, hashing_of_file
+from edgewise.compose.training_kinds import kind_of
 from edgewise.errors import InputError
 from edgewise.graph.inspect import describe, read_model
 from edgewise.importing.onnx_file import import_onnx
 from edgewise.networks.registry import NETWORKS
 from edgewise.training.data.popularity import Popularity, popularity
-from edgewise.training.recipes.front import Front, build_front
+from edgewise.training.recipes.front import Front, Kind, build_front
 from edgewise.training.recipes.plan import Plan, plan_file, plan_network
 from edgewise.training.recipes.recipe import Recipe
 from edgewise.training.step.assembly import in_floats
@@ -78,7 +79,7 @@ def make_plan(
     if source is None:
         strangers = recipe.unknown > 0 and material.unknown is not None
         return plan_network(
-            options.network, recipe, front, data, seed=seed, items=_items(material), unknown=strangers,
+            options.network, recipe, front, data, seed=seed, items=_items(material, front.kind), unknown=strangers,
             popular=_popular(recipe, material),
         )  # fmt: skip
     return plan_file(
@@ -93,8 +94,11 @@ def _popular(recipe: Recipe, material: Material) -> Popularity | None:
     return popularity(log.item, log.time, material.times, items=len(log.names), **own)
 
 
-def _items(material: Material) -> int:
-    if material.names or material.split.train.x.dtype.kind not in "iu":
-        return len(material.names)
+def _items(material: Material, kind: Kind) -> int:
+    """How many items a history may name, or how many tokens there are: those of both halves, so that any of them has a place."""
     halves = (material.split.train, material.split.evaluation)
+    if kind == "tokens":
+        return int(max(half.x.max() for half in halves)) + 1
+    if kind != "history" or material.names:
+        return len(material.names)
     return int(max(part.max() for half in halves for part in (half.x, half.y)))

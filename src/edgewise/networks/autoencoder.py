@@ -30,7 +30,7 @@ class AutoencoderConfig:
         problems_refused("autoencoder", (
             (len(self.widths) > 0 and min(self.widths) > 0, "widths must be positive, and at least one"),
             (min(self.code, *self.kernel) > 0, "code and kernel must be positive"),
-            (whole, f"{len(self.widths)} halvings need a height and width that {part} divides"),
+            (whole, f"{len(self.widths)} halvings need a height and width that {part} divides, not {self.input.height} x {self.input.width}"),
             (0 <= self.dropout < 1, "dropout must be in [0, 1)"),
         ))  # fmt: skip
 

@@ -45,7 +45,7 @@ class CnnConfig:
         problems_refused("cnn", (
             (len(self.widths) > 0 and min(self.widths) > 0, "widths must be positive, and at least one"),
             (min(self.classes, self.convolutions, *self.kernel) > 0, "classes, convolutions and kernel must be positive"),
-            (min(self.input.height, self.input.width) >= halvings, f"{len(self.widths)} stages need {halvings} pixels a side"),
+            (min(self.input.height, self.input.width) >= halvings, f"{len(self.widths)} stages need {halvings} pixels a side, not {self.input.height} x {self.input.width}"),
             (len(self.strides) in {0, len(self.widths)}, f"{len(self.strides)} strides for {len(self.widths)} widths"),
             (all(stride > 0 for stride in self.strides), "strides must be positive"),
             one_of("reduce", self.reduce, Reduction),

@@ -31,7 +31,7 @@ class UnetConfig:
         problems_refused("unet", (
             (len(self.widths) > 1 and min(self.widths) > 0, "widths must be positive, and at least two"),
             (self.classes > 0, "classes must be positive"),
-            (whole, f"{len(self.widths) - 1} halvings need a height and width that {part} divides"),
+            (whole, f"{len(self.widths) - 1} halvings need a height and width that {part} divides, not {self.input.height} x {self.input.width}"),
             (0 <= self.dropout < 1, "dropout must be in [0, 1)"),
         ))  # fmt: skip
 

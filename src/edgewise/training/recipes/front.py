@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from onnx import ModelProto
 
+from edgewise.digests import digest_of
 from edgewise.errors import InputError
 from edgewise.graph.audio import Framing, log_mel
 from edgewise.graph.join import prepend
@@ -54,6 +55,12 @@ class Front:
         """What happens to a batch in training."""
         middle = () if self.graph is None else (FrontGraph(self.graph.SerializeToString()),)
         return (*self.before, *middle, *self.after)
+
+    @property
+    def digest(self) -> str:
+        """What it does to samples, so that a run does not go on with another front."""
+        graph = b"" if self.graph is None else self.graph.SerializeToString(deterministic=True)
+        return digest_of(graph + repr((self.kind, self.before, self.after, self.encoder)).encode())
 
     @property
     def mixes_labels(self) -> bool:
