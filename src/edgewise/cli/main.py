@@ -23,6 +23,7 @@ __all__ = ["COMMANDS", "build_parser", "entry", "main"]
 COMMANDS = {
     "demo": "edgewise.cli.demo",
     "train": "edgewise.cli.train",
+    "compress": "edgewise.cli.compress",
     "pack": "edgewise.cli.pack",
     "import": "edgewise.cli.importing",
     "export": "edgewise.cli.exporting",

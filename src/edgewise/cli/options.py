@@ -7,7 +7,7 @@ from typing import Any
 from edgewise.errors import InputError
 from edgewise.runtime.requirements import Requirements
 
-__all__ = ["add_requirements", "add_trust", "read_requirements"]
+__all__ = ["add_requirements", "add_trust", "byte_count", "read_requirements"]
 
 
 def add_trust(parser: argparse.ArgumentParser, *, unsafe: bool = True) -> None:
@@ -47,3 +47,13 @@ def read_requirements(options: argparse.Namespace) -> Requirements:
             )
         clauses[clause] = value.strip()
     return Requirements.parse(clauses)
+
+
+def byte_count(text: str) -> int:
+    """The type of an option that takes bytes: ``200MB``, ``64KB``, ``1024``."""
+    number, unit = text[:-2], text[-2:].upper()
+    powers = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
+    try:
+        return int(float(number) * powers[unit]) if unit in powers else int(text)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes; write 200MB") from None

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from edgewise.cli.options import byte_count
 from edgewise.cli.output import Progress, add_json, print_json, table
 from edgewise.cli.streams import printable
 from edgewise.errors import InputError, MissingExtraError
@@ -114,7 +115,7 @@ def _add_model(group: Any) -> None:
 
 def _add_running(group: Any) -> None:
     group.add_argument("--threads", type=int, metavar="N", help="of the runtime (default: every core)")
-    group.add_argument("--memory", type=_bytes, metavar="BYTES", help="refuse a step that needs more, as in 200MB")
+    group.add_argument("--memory", type=byte_count, metavar="BYTES", help="refuse a step that needs more, as in 200MB")
     group.add_argument(
         "--recompute",
         type=int,
@@ -140,15 +141,6 @@ def _size(text: str) -> tuple[int, int]:
     if len(parts) in (1, 2) and all(part.isdecimal() and int(part) > 0 for part in parts):
         return int(parts[0]), int(parts[-1])
     raise argparse.ArgumentTypeError(f"{text!r} is no size; write 96x96, height first")
-
-
-def _bytes(text: str) -> int:
-    number, unit = text[:-2], text[-2:].upper()
-    powers = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
-    try:
-        return int(float(number) * powers[unit]) if unit in powers else int(text)
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes; write 200MB") from None
 
 
 def run(options: argparse.Namespace) -> int:

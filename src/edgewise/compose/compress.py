@@ -1,0 +1,178 @@
+"""`edgewise compress`: a search from the user's words to files that are ready for `edgewise pack`."""
+
+import json
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Protocol
+
+from edgewise import __version__
+from edgewise.clock import SystemClock
+from edgewise.compose.compress_model import Subject, read_subject
+from edgewise.compress.search.budget import Budget
+from edgewise.compress.search.executor import Executor, Here, Processes
+from edgewise.compress.search.halving import Effort
+from edgewise.compress.search.journal import Journal
+from edgewise.compress.search.page import to_html
+from edgewise.compress.search.picture import pareto_png, require_matplotlib
+from edgewise.compress.search.result import Found
+from edgewise.compress.search.run import Progress, Search, Settings
+from edgewise.compress.search.space import Chain, chains_for, kind_of
+from edgewise.digests import digest_of
+from edgewise.errors import InputError
+from edgewise.graph.inspect import read_model
+from edgewise.measure.evaluation import data_digest
+from edgewise.runtime.device import read_device
+from edgewise.runtime.engine import find_engine
+from edgewise.store.files import write_bytes
+
+__all__ = ["Compressed", "Report", "compress"]
+
+
+class Report(Protocol):
+    """Who is told how far it is."""
+
+    def note(self, text: str) -> None:
+        """Something in words."""
+
+    def fetched(self, what: str, done: int, total: int) -> None:
+        """Bytes of a download."""
+
+    def step(self, what: str, done: int, total: int) -> None:
+        """Within a pass."""
+
+    def progress(self, progress: Progress) -> None:
+        """A step of the search began or ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compressed:
+    """found: every row and the choice. files: role -> file of a chosen variant. conditions: what was measured, in sentences."""
+
+    found: Found
+    files: dict[str, str]
+    conditions: tuple[str, ...]
+    facts: dict[str, Any]
+
+    @property
+    def reached(self) -> bool:
+        """Whether anything does all that was asked for."""
+        return bool(self.found.chosen)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self.facts, "reached": self.reached, "chosen": dict(self.found.chosen), "files": self.files,
+            "front": list(self.found.front), "nearest": self.found.nearest, "budget": self.found.budget.to_json(),
+            "complete": self.found.complete, "conditions": list(self.conditions),
+            "rows": [row.to_json() for row in self.found.rows],
+        }  # fmt: skip
+
+
+def compress(options: Namespace, report: Report) -> Compressed:
+    """Search as the options say and write what was found below ``--output``; what is amiss is said before the search begins."""
+    budget = Budget(
+        drop=options.max_drop, size=options.max_size, latency=options.max_latency_ratio, rss=options.max_rss
+    )
+    if options.workers < 1 or options.epochs < 1 or (options.minutes is not None and not options.minutes > 0):
+        raise InputError("--workers and --epochs are at least 1, --minutes is above 0")
+    require_matplotlib()
+    subject = read_subject(options, report.fetched)
+    for warning in subject.warnings:
+        report.note(warning)
+    chains = _wanted(options.chains, chains_for(kind_of(read_model(subject.start))))
+    samples = len(subject.bench.samples.data)
+    settings = Settings(chains=chains, most=Effort(options.epochs, samples), budget=budget, minutes=options.minutes)
+    journal = Journal.open(options.output / "search", _identity(options, subject, settings), resume=options.resume)
+    executor = _executor(options.workers, subject, report)
+    try:
+        search = Search(
+            settings, subject.model, subject.start, subject.bench, subject.evaluation, journal=journal, executor=executor,
+            clock=SystemClock(), watch=report.progress,
+        )  # fmt: skip
+        return _written(options.output, subject, search.run(), journal, settings)
+    finally:
+        executor.close()
+        journal.close()
+
+
+def _wanted(patterns: Sequence[str], chains: tuple[Chain, ...]) -> tuple[Chain, ...]:
+    kept = tuple(
+        chain for chain in chains if not patterns or any(fnmatchcase(chain.name, pattern) for pattern in patterns)
+    )
+    if not kept:
+        raise InputError(
+            f"no chain is called {' or '.join(patterns)}",
+            remedy=f"There are {', '.join(chain.name for chain in chains)}.",
+        )
+    return kept
+
+
+def _executor(workers: int, subject: Subject, report: Report) -> Executor:
+    if workers == 1:
+        return Here(subject.bench, report.step)
+    return Processes(subject.bench, workers)
+
+
+def _identity(options: Namespace, subject: Subject, settings: Settings) -> dict[str, Any]:
+    """All that a number in the journal depends on; budgets but for the drop do not, so they may be others the next time."""
+    bench = subject.bench
+    return {
+        "format": 1, "edgewise": __version__, "engine": find_engine("onnxruntime").version(), "model": digest_of(subject.model),
+        "learning data": data_digest(bench.samples.data), "comparing data": data_digest(bench.comparing),
+        "held-out data": data_digest(subject.evaluation), "task": bench.samples.task, "output": bench.samples.output,
+        "seed": options.seed, "epochs": options.epochs, "allowed drop": settings.budget.drop,
+        "chains": [chain.name for chain in settings.chains],
+    }  # fmt: skip
+
+
+def _conditions(subject: Subject, found: Found) -> tuple[str, ...]:
+    learning, comparing, held = (
+        len(data) for data in (subject.bench.samples.data, subject.bench.comparing, subject.evaluation)
+    )
+    looked = sum(row.finalist for row in found.rows) - 1
+    said = [
+        f"Samples: {learning} to learn from, {comparing} to compare by, {held} held out; the gate saw {looked} candidates.",
+        "Time: median of one sample at a time on one thread, in turns with the model as it came, on this machine.",
+        "Memory: peak of a fresh process that opens the file and answers ten samples, Python and onnxruntime included.",
+        f"The gate: at most {found.budget.drop:g} points lost, and not significantly (one-sided paired test at 5 %).",
+        f"Machine: {_machine()}.",
+    ]
+    if not found.complete:
+        said.append("Time was over before every candidate had its turn.")
+    return tuple(said)
+
+
+def _machine() -> str:
+    facts = read_device().to_json()
+    named = [str(facts[key]) for key in ("cpu", "os") if isinstance(facts.get(key), str)]
+    return ", ".join([*named, f"onnxruntime {find_engine('onnxruntime').version()}"])
+
+
+def _written(folder: Path, subject: Subject, found: Found, journal: Journal, settings: Settings) -> Compressed:
+    files: dict[str, str] = {}
+    for role, name in found.chosen.items():
+        # One file for a model, however many roles it has.
+        files[role] = next((files[other] for other in files if found.chosen[other] == name), f"{role}.onnx")
+    for role in ("best", "smallest", "fastest"):  # of an earlier search here, with other budgets
+        (folder / f"{role}.onnx").unlink(missing_ok=True)
+    for role, file in files.items():
+        if file == f"{role}.onnx":
+            write_bytes(folder / file, journal.model(found.row(found.chosen[role]).model))
+    conditions = _conditions(subject, found)
+    facts = {
+        "model": subject.name, "task": subject.bench.samples.task, "seed": subject.bench.samples.seed,
+        "epochs": settings.most.epochs,
+        "variants": {
+            file: list(found.row(found.chosen[role]).did) for role, file in files.items() if file == f"{role}.onnx"
+        },
+    }  # fmt: skip
+    result = Compressed(found, files, conditions, facts)
+    picture = pareto_png(found)
+    write_bytes(folder / "pareto.png", picture)
+    write_bytes(folder / "report.html", to_html(found, subject.name, picture, conditions).encode())
+    write_bytes(folder / "report.json", (json.dumps(result.to_json(), indent=2) + "\n").encode())
+    if subject.labels:
+        write_bytes(folder / "labels.txt", "".join(f"{name}\n" for name in subject.labels).encode())
+    return result

@@ -1,0 +1,88 @@
+"""What the quantization passes start from: the part that learnt, simplified, and what is fed to it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import ModelProto, NodeProto
+
+from edgewise.compress.core import Cut, cut
+from edgewise.compress.graph.simplify import simplified
+from edgewise.compress.quantize.ranges import Batches
+from edgewise.compress.samples import Samples
+from edgewise.graph.order import captured
+from edgewise.measure.npz import Array
+from edgewise.training.data.conversion import FrontGraph
+
+__all__ = ["Prepared", "prepare"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """parts: the model, cut. core: what learnt, simplified; its input is ``parts.seam``.
+
+    fixed: stored values of the core that preprocessing reads, where it could not be cut off.
+    """
+
+    parts: Cut
+    core: ModelProto
+    fixed: frozenset[str] = frozenset()
+
+    def batches(self, samples: Samples, count: int) -> Batches:
+        """Feeds of the core, of ``count`` samples in all, computed by the front once."""
+        return lambda: _feeds(self.parts, samples, count)
+
+
+def prepare(model: ModelProto) -> Prepared:
+    """``model`` cut and simplified. Raises UnsupportedError where onnxruntime does not open it.
+
+    A model with integers in it stays whole and as it is: simplifying would undo the forms that other passes gave it.
+    """
+    if any(_is_integer(node) for node in model.graph.node):
+        return Prepared(Cut(None, model, model.graph.input[0].name), model, frozenset(_before_integers(model)))
+    parts = cut(model)
+    return Prepared(parts, simplified(parts.core))
+
+
+def _is_integer(node: NodeProto) -> bool:
+    return any(word in node.op_type for word in ("QuantizeLinear", "Integer", "NBits", "DynamicQuantize"))
+
+
+def _before_integers(model: ModelProto) -> set[str]:
+    """What nodes read that nothing with integers is behind the inputs of: preprocessing, mostly."""
+    behind = {name for node in model.graph.node if _is_integer(node) for name in node.output}
+    found: set[str] = set()
+    for node in model.graph.node:
+        read = captured(node)
+        if read & behind:
+            behind.update(node.output)
+        elif not _is_integer(node):
+            found |= read
+    return found
+
+
+def _feeds(parts: Cut, samples: Samples, count: int) -> Iterable[Mapping[str, Array]]:
+    first = parts.core if parts.front is None else parts.front
+    size = _fixed_batch(first, samples.input)
+    batches = samples.feeds(count) if size is None else _in_batches(samples, count, size)
+    if parts.front is None:
+        yield from batches
+        return
+    front, nobody = FrontGraph(parts.front.SerializeToString()), np.random.default_rng(0)
+    for batch in batches:
+        yield {parts.seam: front(batch[samples.input], nobody)}
+
+
+def _fixed_batch(model: ModelProto, name: str) -> int | None:
+    """How many samples the model takes at once, where it says so."""
+    value = next(value for value in model.graph.input if value.name == name)
+    dims = value.type.tensor_type.shape.dim
+    return int(dims[0].dim_value) if dims and dims[0].HasField("dim_value") else None
+
+
+def _in_batches(samples: Samples, count: int, size: int) -> Iterable[Mapping[str, Array]]:
+    """What does not fill a batch is filled up with samples that were there before: no range is narrower for it."""
+    x = np.concatenate([batch[samples.input] for batch in samples.feeds(count)])
+    for at in range(0, len(x), size):
+        rows = np.arange(at, at + size) % len(x)
+        yield {samples.input: np.ascontiguousarray(x[rows])}

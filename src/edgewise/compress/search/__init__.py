@@ -1,0 +1,1 @@
+"""Which chain of passes suits a model: candidates, successive halving, the accuracy gate, what is measured, the journal."""
