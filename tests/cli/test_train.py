@@ -133,10 +133,10 @@ def test_boxes_become_a_detector(capsys: pytest.CaptureFixture[str], tmp_path: P
 @pytest.mark.parametrize(
     ("change", "words", "said"),
     [
-        ({"y": np.zeros(48, np.int64)}, (), "every sample is of one class"),
-        ({"y": np.r_[999_999, np.arange(47) % 2]}, (), "label 999999 in row"),
+        ({"y": np.zeros(48, np.int64)}, (), "every sample is of class 0"),
+        ({"y": np.r_[999_999, np.arange(47) % 2]}, (), "labels go up to 999999 (row 0)"),
         ({}, ("--lr", "1e9"), "are not finite numbers in epoch 1"),
-        ({}, ("--set", "widths=wide"), "wrong type: widths=wide"),
+        ({}, ("--set", "widths=wide"), "wrong type: widths 'wide'"),
         ({}, ("--keep", "last", "--patience", 3), "--patience waits"),
     ],
 )  # fmt: skip

@@ -151,3 +151,64 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     whole = started(data, tmp_path / "whole.onnx")
     whole.communicate(timeout=120)
     assert (tmp_path / "m.onnx").read_bytes() == (tmp_path / "whole.onnx").read_bytes()
+
+
+def test_what_diverges_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Numbers out of range show first in the answers on what is held out; that is no fault of a file."""
+    x, y = signals(24)
+    command = ("cnn1d", "--train", saved(tmp_path, x=x, y=y), *FAST, "--batch", 8)
+    assert run(capsys, *command, "-o", tmp_path / "m.onnx")[0] == 0
+    code, _, err = run(
+        capsys, tmp_path / "m.onnx", *command[1:], "-o", tmp_path / "n.onnx", "--lr", 1e30, "--schedule", "constant"
+    )
+    assert code == 1
+    assert "error[E110]" in err
+    assert "the weights from before the training were put back" in err
+    assert "Lower the learning rate" in err
+
+
+def test_a_checkpoint_is_of_its_evaluation_and_its_augmentation(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The best epoch was chosen on the one and learnt with the other."""
+    x, y = signals(24)
+    data, other = saved(tmp_path, x=x, y=y), tmp_path / "other.npz"
+    np.savez(other, x=x[::-1] + 1, y=y[::-1])
+    command = (
+        "cnn1d",
+        "--train",
+        data,
+        "-o",
+        tmp_path / "m.onnx",
+        *FAST,
+        "--batch",
+        8,
+        "--checkpoint",
+        tmp_path / "kept",
+    )
+    assert run(capsys, *command, "--eval", data)[0] == 0
+    code, _, err = run(capsys, *command, "--eval", other)
+    assert code == 1
+    assert "made with another evaluation data" in err
+    code, _, err = run(capsys, *command, "--eval", data, "--augment", "none")
+    assert code == 1
+    assert "made with another preprocessing or augmentation" in err
+    assert run(capsys, *command, "--eval", data)[0] == 0
+
+
+def test_ctrl_c_before_the_first_epoch_writes_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights of a few batches are not the best so far, and must not replace a model that is there."""
+    x, y = signals(24)
+    out = tmp_path / "m.onnx"
+    out.write_bytes(b"the one before")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edgewise.cli.train._Bar.step", interrupt)
+    code, _, err = run(capsys, "cnn1d", "--train", saved(tmp_path, x=x, y=y), "-o", out, *FAST, "--batch", 8)
+    assert code == 130
+    assert "stopped before the first epoch had ended: nothing is written" in err
+    assert out.read_bytes() == b"the one before"

@@ -241,3 +241,34 @@ def test_learning_needs_no_onnx_and_answering_nothing_that_learns() -> None:
     )  # the choice is made here
     done = subprocess.run([sys.executable, "-c", code, str(BUNDLE)], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:2] == ["[]", "[]"]
+
+
+def test_an_example_that_is_not_finite_is_named_by_its_place() -> None:
+    """Not by the place that chance gave it in a batch."""
+    x = X.copy()
+    x[3].flat[0] = np.nan
+    for more in ({}, {"held_out": (x, CLASSES)}):
+        with pytest.raises(DataError, match="is not finite in example 3"):
+            load().trainer().fit(X if more else x, CLASSES, epochs=1, **more)
+
+
+def test_what_is_no_budget_and_no_held_out_pair_is_said() -> None:
+    for budget in (0, -5, "50MB", True):
+        with pytest.raises(InputError, match="budget is a number of bytes above 0"):
+            load().trainer(budget=budget)  # type: ignore[arg-type]
+    trainer = load().trainer()
+    for held_out in (5, (X,)):
+        with pytest.raises(DataError, match=r"held_out is to be \(x, y\)"):
+            trainer.fit(X, CLASSES, held_out=held_out)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="patience waits for what is measured on held-out examples"):
+        trainer.fit(X, CLASSES, patience=2)
+
+
+def test_damaged_weights_are_not_the_publishers_to_replace(tmp_path: Path) -> None:
+    path = tmp_path / "mine.weights"
+    load().trainer().save(path)
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(HostileBundleError) as raised:
+        load(personal=path)
+    assert "load another copy, or learn again" in raised.value.remedy
+    assert str(raised.value).count("[") == 1

@@ -55,5 +55,5 @@ def byte_count(text: str) -> int:
     powers = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
     try:
         return int(float(number) * powers[unit]) if unit in powers else int(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes; write 200MB") from None

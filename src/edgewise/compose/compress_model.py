@@ -8,8 +8,9 @@ import numpy as np
 from onnx import ModelProto
 
 from edgewise.compose.importing import import_models
-from edgewise.compose.training_data import Material, kind_of, read_material
+from edgewise.compose.training_data import Material, read_material
 from edgewise.compose.training_files import front_of_file
+from edgewise.compose.training_kinds import kind_of
 from edgewise.compose.training_model import wanted_by
 from edgewise.compress.samples import Samples
 from edgewise.compress.search.bench import Bench

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgewise.compose.pack_options import check_target
+from edgewise.compose.training_choices import check_options
 from edgewise.compose.training_data import Material, read_material
 from edgewise.compose.training_model import make_front, make_plan, read_source, wanted_by
 from edgewise.compose.training_options import read_recipe
@@ -54,7 +54,7 @@ def train(options: Namespace, report: Report) -> Trained:
 
     Several seeds are trained one after another; the model of the median figure is kept, so that the file is what its figure says.
     """
-    check_target(options.output)
+    check_options(options)
     recipe = read_recipe(options)
     source = read_source(options.network)
     material = read_material(options, wanted_by(source), report.fetched)
@@ -69,6 +69,9 @@ def train(options: Namespace, report: Report) -> Trained:
         if runs[-1].result.stopped == INTERRUPTED:
             break
     assert plan is not None
+    if not any(run.result.history for run in runs):
+        report.note("stopped before the first epoch had ended: nothing is written")
+        raise KeyboardInterrupt
     complete = [run for run in runs if run.result.stopped != INTERRUPTED] or runs
     middle = median_low([run.metric.value for run in complete])
     chosen = next(run for run in complete if run.metric.value == middle)

@@ -9,20 +9,20 @@ import numpy as np
 
 from edgewise.compose.data_sets import data_set_folder
 from edgewise.compose.demo import digits_data
+from edgewise.compose.training_checks import check_whole, checked
+from edgewise.compose.training_choices import check_data_options, rate_of_sound
 from edgewise.errors import DataError, InputError
 from edgewise.measure.dataset import Dataset, with_labels
 from edgewise.measure.media import read_wav
 from edgewise.measure.npz import Array
 from edgewise.net.catalogue import list_sets
-from edgewise.training.data.checks import check_data
 from edgewise.training.data.columns import Columns
 from edgewise.training.data.next_items import Choices, films, next_items
 from edgewise.training.data.public_sets import activity, intents, pcb_defects, spoken_digits
 from edgewise.training.data.sources import read_training_data
 from edgewise.training.data.splitting import Split, split, split_groups
-from edgewise.training.recipes.front import Kind
 
-__all__ = ["Material", "Wanted", "kind_of", "read_material"]
+__all__ = ["Material", "Wanted", "read_material"]
 
 _SHARE = 0.2
 _WAVES = (".wav",)
@@ -35,11 +35,15 @@ Progress = Callable[[str, int, int], object]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a model says of its samples before any is read: height and width of images, samples of a clip, channels."""
+    """What a model says of its samples before any is read: height and width of images, samples of a clip, channels.
+
+    floats: the type that samples of floats are brought to.
+    """
 
     size: tuple[int, int] | None = None
     channels: int | None = None
     length: int | None = None
+    floats: str = "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +80,23 @@ def read_material(options: Namespace, wanted: Wanted, progress: Progress) -> Mat
     path = Path(options.train)
     if options.train in named and not path.exists():
         return _public(options, wanted, progress)
-    rate = options.sample_rate or _rate_of(path)
+    rate = rate_of_sound(options, _rate_of(path), options.train)
     length = options.length or wanted.length or (rate if path.is_dir() and rate else None)
     columns = Columns(label=options.label_column, text=options.text_column, group=options.group_column)
     size = options.size or wanted.size
-    data = _read(path, size, wanted.channels, length, columns, options.labels)
+    data = _in_floats(_read(path, size, wanted.channels, length, columns, options.labels), wanted.floats)
+    check_data_options(options, data)
     if options.eval is None:
-        halves = _halves(data, options)
+        halves = _halves(check_whole(data, options), options)
     else:
         _alone(options, "--eval", "share", "by_group", "hold_out")
-        other = _read(Path(options.eval), size, wanted.channels, length, columns, options.labels)
+        other = _in_floats(
+            _read(Path(options.eval), size, wanted.channels, length, columns, options.labels), wanted.floats
+        )
         halves = Split(data, with_labels(other, data.labels))
     pictures = path.is_dir() and data.x.ndim == 4
-    return Material(halves, rate, warnings=_checked(halves, options), size=size if pictures else None)
+    halves, warnings = checked(halves, options)
+    return Material(halves, rate, warnings=warnings, size=size if pictures else None)
 
 
 def _read(
@@ -103,9 +111,20 @@ def _read(
         raise DataError(
             f"the labels {labels} cannot be read: {error}", remedy="Write one class a line, in UTF-8."
         ) from None
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"the labels {labels} have {', '.join(twice)} more than once", remedy="Name each class once.")
     if data.labels:
         return with_labels(data, names)
     return Dataset(data.x, data.y, data.group, names, data.name, data.digest)
+
+
+def _in_floats(data: Dataset, wanted: str) -> Dataset:
+    """Samples in float64, as NumPy makes them, or in float16, as the model takes them."""
+    if data.x.dtype.kind != "f" or data.x.dtype == wanted:
+        return data
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and Dataset names its row
+        x = data.x.astype(wanted)
+    return Dataset(x, data.y, data.group, data.labels, data.name, data.digest)
 
 
 def _halves(data: Dataset, options: Namespace) -> Split:
@@ -125,7 +144,9 @@ def _without(data: Dataset, group: str) -> Split:
 
 
 def _alone(options: Namespace, option: str, *others: str) -> None:
-    given = [f"--{name.replace('_', '-')}" for name in others if getattr(options, name)]
+    given = [
+        f"--{name.replace('_', '-')}" for name in others if str(getattr(options, name)) not in ("None", "False", "")
+    ]
     if given:
         raise InputError(
             f"{option} says what is held out, and so does {' and '.join(given)}", remedy="Leave one of them out."
@@ -154,6 +175,7 @@ def _public(options: Namespace, wanted: Wanted, progress: Progress) -> Material:
         raise InputError(f"{name} has a part of its own for evaluation", remedy="Leave --eval out.")
     folder = data_set_folder(name, progress)
     found = _PUBLIC[name](folder, wanted)
+    check_data_options(options, found.split.train, name)
     halves = found.split
     if options.hold_out or options.by_group or options.share is not None:
         if found.log is not None:
@@ -162,23 +184,9 @@ def _public(options: Namespace, wanted: Wanted, progress: Progress) -> Material:
         halves = _halves(whole, options)
     if name == "defects_pcb":  # after the split, so that no patch is learnt in negative and measured as it is
         halves = Split(_with_negatives(halves.train), halves.evaluation)
-    rate = options.sample_rate or found.rate
-    return Material(halves, rate, name, _checked(halves, options), found.unknown, found.names, found.log, found.times)
-
-
-def _checked(halves: Split, options: Namespace) -> tuple[str, ...]:
-    if options.network != "two-tower":
-        return check_data(halves.train, halves.evaluation, least=1 if options.eval else 2)
-    # Items are no classes: that some are rare, or new in the evaluation, is how it is.
-    for what, data in (("training data", halves.train), ("evaluation data", halves.evaluation)):
-        whole = data.x.ndim == 2 and data.y.ndim == 1 and data.x.dtype.kind in "iu" and data.y.dtype.kind in "iu"
-        if not whole or data.x.min() < 0 or data.y.min() < 1:
-            raise DataError(
-                f"{what}: histories are x (N, length) of item numbers from 1, 0 for nothing, and y (N,) the item that came next; "
-                f"x is {data.x.dtype} {data.x.shape}, y {data.y.dtype} {data.y.shape}",
-                rule="training-data",
-            )  # fmt: skip
-    return ()
+    rate = rate_of_sound(options, found.rate, name)
+    halves, warnings = checked(halves, options)
+    return Material(halves, rate, name, warnings, found.unknown, found.names, found.log, found.times)
 
 
 def _joined(halves: Split) -> Dataset:
@@ -221,23 +229,3 @@ _PUBLIC: Mapping[str, Callable[[Path, Wanted], Material]] = {
     "digits": lambda folder, wanted: Material(Split(digits_data("train"), digits_data("eval"))),
     "speech_digits": lambda folder, wanted: Material(spoken_digits(folder, wanted.length or 8000), 8000),
 }
-
-
-def kind_of(x: Array, takes: str) -> Kind:
-    """What samples ``x`` are to something that takes "image", "sequence", "bag" or "history", or any array ("").
-
-    Raises InputError where the two do not go together.
-    """
-    if x.dtype.kind in "UOT":
-        if takes in ("bag", "sequence", ""):
-            return "text"
-        raise InputError(
-            f"the data is text, and this network takes {takes} data", remedy="Take text-bag, gru or encoder."
-        )
-    if takes == "history":
-        return "history"
-    if takes == "bag" or (takes == "sequence" and x.ndim == 2 and x.dtype.kind in "iu" and x.dtype.itemsize > 2):
-        return "tokens"
-    if x.ndim == 2:
-        return "audio" if (x.dtype.kind in "fi" and takes != "") or x.shape[1] >= 1000 else "table"
-    return "image" if takes == "image" or x.ndim == 4 else "sensor"

@@ -5,14 +5,16 @@ from pathlib import Path
 
 from onnx import ModelProto
 
-from edgewise.compose.training_data import Material, Wanted, kind_of
+from edgewise.compose.training_choices import check_kind_options
+from edgewise.compose.training_data import Material, Wanted
 from edgewise.compose.training_files import front_of_file, hashing_of_file
+from edgewise.compose.training_kinds import kind_of
 from edgewise.errors import InputError
-from edgewise.graph.inspect import read_model
+from edgewise.graph.inspect import describe, read_model
 from edgewise.importing.onnx_file import import_onnx
 from edgewise.networks.registry import NETWORKS
 from edgewise.training.data.popularity import Popularity, popularity
-from edgewise.training.recipes.front import Front, build_front
+from edgewise.training.recipes.front import Front, Kind, build_front
 from edgewise.training.recipes.plan import Plan, plan_file, plan_network
 from edgewise.training.recipes.recipe import Recipe
 from edgewise.training.step.assembly import in_floats
@@ -37,14 +39,18 @@ def wanted_by(model: ModelProto | None) -> Wanted:
     """What the model says of its samples."""
     if model is None:
         return Wanted()
+    taken = describe(model).inputs[0].dtype
+    floats = taken if taken.startswith("float") else "float32"
     dims = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
     if len(dims) == 2:
-        return Wanted(length=dims[1] or None)
+        return Wanted(length=dims[1] or None, floats=floats)
     if len(dims) != 4:
-        return Wanted()
+        return Wanted(floats=floats)
     last = dims[3] in {1, 3} and dims[1] not in {1, 3}
     height, width, channels = (dims[1], dims[2], dims[3]) if last else (dims[2], dims[3], dims[1])
-    return Wanted((height, width) if height and width else None, channels if channels in {1, 3} else None)
+    return Wanted(
+        (height, width) if height and width else None, channels if channels in {1, 3} else None, floats=floats
+    )
 
 
 def make_front(options: Namespace, recipe: Recipe, source: ModelProto | None, material: Material) -> Front:
@@ -52,6 +58,7 @@ def make_front(options: Namespace, recipe: Recipe, source: ModelProto | None, ma
     data = material.split.train
     takes = NETWORKS[options.network].input if source is None else _takes(source)
     kind = kind_of(data.x, takes)
+    check_kind_options(options, kind)
     if source is None:
         return build_front(kind, recipe, data.x, rate=material.rate, spectral=options.network != "cnn1d")
     graph, hashing = front_of_file(options, source, data, kind), hashing_of_file(options.network, kind)
@@ -72,7 +79,7 @@ def make_plan(
     if source is None:
         strangers = recipe.unknown > 0 and material.unknown is not None
         return plan_network(
-            options.network, recipe, front, data, seed=seed, items=_items(material), unknown=strangers,
+            options.network, recipe, front, data, seed=seed, items=_items(material, front.kind), unknown=strangers,
             popular=_popular(recipe, material),
         )  # fmt: skip
     return plan_file(
@@ -87,8 +94,11 @@ def _popular(recipe: Recipe, material: Material) -> Popularity | None:
     return popularity(log.item, log.time, material.times, items=len(log.names), **own)
 
 
-def _items(material: Material) -> int:
-    if material.names or material.split.train.x.dtype.kind not in "iu":
-        return len(material.names)
+def _items(material: Material, kind: Kind) -> int:
+    """How many items a history may name, or how many tokens there are: those of both halves, so that any of them has a place."""
     halves = (material.split.train, material.split.evaluation)
+    if kind == "tokens":
+        return int(max(half.x.max() for half in halves)) + 1
+    if kind != "history" or material.names:
+        return len(material.names)
     return int(max(part.max() for half in halves for part in (half.x, half.y)))

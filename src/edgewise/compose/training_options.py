@@ -4,6 +4,7 @@ import json
 from argparse import Namespace
 from typing import Any
 
+from edgewise.compose.training_choices import TEXT
 from edgewise.errors import InputError
 from edgewise.networks.registry import NETWORKS
 from edgewise.training.recipes.front import SOUND
@@ -11,7 +12,6 @@ from edgewise.training.recipes.recipe import Recipe, recipe_for
 
 __all__ = ["read_recipe"]
 
-_TEXT = {"buckets", "words", "chars"}
 _CHANGES = (
     "epochs", "batch", "learning_rate", "schedule", "optimizer", "weight_decay", "label_smoothing", "clip", "augment",
     "average", "patience", "keep", "accumulate",
@@ -32,12 +32,13 @@ def read_recipe(options: Namespace) -> Recipe:
         name = name.strip().replace("-", "_")
         if not equals or not name:
             raise InputError(f"--set {entry}: a value is needed, as in dropout=0.3")
-        place = sound if name in SOUND else text if name in _TEXT else settings
+        place = sound if name in SOUND else text if name in TEXT else settings
         if name in place:
             raise InputError(f"--set {name} is given twice", remedy="Leave one of the two out.")
         place[name] = _value(value.strip())
-    if settings and options.network not in NETWORKS:
-        raise InputError(f"an ONNX file has no setting {', '.join(settings)}", remedy="Leave --set out.")
+    if options.set and options.network not in NETWORKS:
+        names = ", ".join((*settings, *sound, *text))
+        raise InputError(f"an ONNX file has no setting {names}", remedy="Leave --set out.")
     if settings.get("length") is not None and options.network in ("text-bag", "gru", "encoder"):
         text["length"] = settings.pop("length")
     changes = {name: getattr(options, name) for name in _CHANGES}

@@ -12,7 +12,7 @@ import numpy as np
 from onnx import ModelProto
 
 from edgewise.compose.training_data import Material
-from edgewise.errors import MismatchError
+from edgewise.errors import MismatchError, ModelError, TrainingDivergedError
 from edgewise.graph.image import to_size
 from edgewise.graph.inspect import describe
 from edgewise.graph.join import prepend
@@ -99,18 +99,27 @@ def run_seed(options: Namespace, recipe: Recipe, plan: Plan, material: Material,
 
     def evaluate(predict: Predict) -> Metric:
         outputs = predict(inputs)
+        if not all(np.isfinite(value).all() for value in outputs.values() if value.dtype.kind == "f"):
+            raise TrainingDivergedError("the answers on the evaluation data are not all finite numbers")
         if table is not None:
             outputs = table.run({"raw_boxes": outputs["boxes"], "raw_scores": outputs["scores"]})
         return judge(plan.task, {plan.deciding: outputs[plan.deciding]}, inputs, held.y)
 
     before = None
     if plan.started:
-        before = evaluate(lambda given: stepper.predict(given, batch=_AT_ONCE))
+        try:
+            before = evaluate(lambda given: stepper.predict(given, batch=_AT_ONCE))
+        except TrainingDivergedError:
+            raise ModelError(
+                f"{options.network}, as it came, answers with NaN or infinity on the evaluation data",
+                remedy="Look for NaN in its weights, and whether the samples are what it takes; --before joins preprocessing.",
+            ) from None
     checkpoints = None
     if options.checkpoint:
         checkpoints = Checkpoints(
-            options.checkpoint / f"seed-{seed}", options.checkpoint_every, data=data_digest(train_data)
-        )
+            options.checkpoint / f"seed-{seed}", options.checkpoint_every, data=data_digest(train_data),
+            further={"evaluation data": data_digest(held), "preprocessing or augmentation": plan.front.digest},
+        )  # fmt: skip
     result = fit(
         stepper, Prefetched(batches), evaluate, recipe.fit_settings(seed, evaluated=True), checkpoints=checkpoints,
         watch=lambda progress: report.step(seed, progress), predict_batch=_AT_ONCE,

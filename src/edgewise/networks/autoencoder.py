@@ -27,10 +27,11 @@ class AutoencoderConfig:
     def __post_init__(self) -> None:
         part = 2 ** len(self.widths)
         whole = self.input.height % part == 0 and self.input.width % part == 0
+        size = f"{self.input.height} x {self.input.width}"
         problems_refused("autoencoder", (
             (len(self.widths) > 0 and min(self.widths) > 0, "widths must be positive, and at least one"),
             (min(self.code, *self.kernel) > 0, "code and kernel must be positive"),
-            (whole, f"{len(self.widths)} halvings need a height and width that {part} divides"),
+            (whole, f"{len(self.widths)} halvings need sides that {part} divides, not {size}"),
             (0 <= self.dropout < 1, "dropout must be in [0, 1)"),
         ))  # fmt: skip
 

@@ -42,10 +42,11 @@ class CnnConfig:
     def __post_init__(self) -> None:
         pooled = self.reduce != "stride" and not self.strides
         halvings = 2 ** (len(self.widths) - 1) if pooled else 1  # a stride rounds up, pooling down
+        size, stages = f"{self.input.height} x {self.input.width}", len(self.widths)
         problems_refused("cnn", (
             (len(self.widths) > 0 and min(self.widths) > 0, "widths must be positive, and at least one"),
             (min(self.classes, self.convolutions, *self.kernel) > 0, "classes, convolutions and kernel must be positive"),
-            (min(self.input.height, self.input.width) >= halvings, f"{len(self.widths)} stages need {halvings} pixels a side"),
+            (min(self.input.height, self.input.width) >= halvings, f"{stages} stages need sides of {halvings}, not {size}"),
             (len(self.strides) in {0, len(self.widths)}, f"{len(self.strides)} strides for {len(self.widths)} widths"),
             (all(stride > 0 for stride in self.strides), "strides must be positive"),
             one_of("reduce", self.reduce, Reduction),

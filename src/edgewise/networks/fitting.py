@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from edgewise.errors import InputError, NotFoundError
 from edgewise.networks.inputs import ImageInput, SequenceInput, TokenInput
@@ -32,7 +33,7 @@ def fit_config(
     if network is None:
         raise NotFoundError(f"there is no network {name!r}", remedy=f"Take one of {', '.join(NETWORKS)}.", name=name)
     given: dict[str, Any] = {key: _tuples(value) for key, value in (settings or {}).items()}
-    known = {one.name for one in fields(network.config)}
+    known = {one.name for one in fields(network.config)} - {"input"}
     if "classes" in known and classes:
         given.setdefault("classes", classes)
     if network.input in {"image", "sequence"}:
@@ -42,11 +43,18 @@ def fit_config(
         raise InputError(f"{name} takes ids, one row of integers per sample, not {dtype} {shape}")
     elif "length" not in given:
         given["length"] = shape[0]
-    if unknown := sorted(set(given) - known):
+    if unknown := sorted(set(given) - known - {"input"} | set(settings or {}) & {"input"}):
         raise InputError(
             f"{name} has no setting {', '.join(unknown)}",
-            remedy=f"Its settings are {', '.join(sorted(known - {'input'}))}, and of its input {', '.join(_INPUT_SETTINGS)}.",
+            remedy=f"Its settings are {', '.join(sorted(known))}, and of its input {', '.join(_INPUT_SETTINGS)}.",
             settings=unknown,
+        )
+    kinds = get_type_hints(network.config)
+    if wrong := [name for name, value in given.items() if not _is(value, kinds[name])]:
+        said = ", ".join(f"{name} {given[name]!r}" for name in wrong)
+        raise InputError(
+            f"settings of {name} have the wrong type: {said}",
+            remedy="Where numbers are counted they are whole; several are written with commas, as in widths=16,32.",
         )
     try:
         return network.config(**given)
@@ -97,6 +105,21 @@ def _sequence(name: str, shape: tuple[int, ...], dtype: str, front: dict[str, An
     if len(shape) == 2:
         return SequenceInput(*shape, dtype, "ntc", **front)
     raise InputError(f"{name} takes sequences (T,) or (T, C), not {shape}")
+
+
+def _is(value: object, kind: Any) -> bool:
+    """Whether ``value`` may stand in a field of this type, as far as numbers go: words are the config's to judge."""
+    parts = get_args(kind)
+    if get_origin(kind) is tuple:
+        inner = parts[:1] * len(value) if isinstance(value, tuple) and Ellipsis in parts else parts
+        return isinstance(value, tuple) and len(value) == len(inner) and all(map(_is, value, inner))
+    if get_origin(kind) in (UnionType, Union):
+        return any(_is(value, part) for part in parts)
+    if kind in (bool, NoneType):
+        return isinstance(value, kind)
+    if kind in (int, float):
+        return isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+    return True
 
 
 def _tuples(value: object) -> object:

@@ -28,10 +28,11 @@ class UnetConfig:
     def __post_init__(self) -> None:
         part = 2 ** (len(self.widths) - 1)
         whole = self.input.height % part == 0 and self.input.width % part == 0
+        size = f"{self.input.height} x {self.input.width}"
         problems_refused("unet", (
             (len(self.widths) > 1 and min(self.widths) > 0, "widths must be positive, and at least two"),
             (self.classes > 0, "classes must be positive"),
-            (whole, f"{len(self.widths) - 1} halvings need a height and width that {part} divides"),
+            (whole, f"{len(self.widths) - 1} halvings need sides that {part} divides, not {size}"),
             (0 <= self.dropout < 1, "dropout must be in [0, 1)"),
         ))  # fmt: skip
 

@@ -10,6 +10,7 @@ from onnx import ModelProto, numpy_helper
 from tests.compress.quantize.small import Operator, between_convolutions, case, decibels, fused, run, weight
 from tests.networks.cases import CASES
 
+from edgewise.compress.quantize.preparation import prepare
 from edgewise.compress.quantize.static import Static
 from edgewise.errors import UnsupportedError
 from edgewise.graph.inspect import describe
@@ -188,6 +189,19 @@ def test_a_model_of_one_sample_at_a_time_sees_all_samples() -> None:
     one = {"x": fed["x"][:1]}
     np.testing.assert_array_equal(run(small, one), run(alone, one))
     assert describe(alone).inputs[0].shape[0] == 1
+
+
+def test_large_samples_are_measured_a_few_at_a_time() -> None:
+    model, samples, _ = case("mobilenet", 64)
+    batches = [batch["x"] for batch in prepare(model).batches(samples, 64)()]
+    assert max(batch.nbytes for batch in batches) <= 4 << 20
+    np.testing.assert_array_equal(np.concatenate(batches), samples.data.x[samples.rows(64)])
+
+
+def test_a_second_input_without_samples_is_refused_by_its_name() -> None:
+    model, samples, _ = case("text-bag of everything")
+    with pytest.raises(UnsupportedError, match=r"the model takes \w+ besides"):
+        STATIC.apply(model, samples)
 
 
 def test_layers_that_are_kept_stay_in_float_and_others_do_not() -> None:

@@ -10,11 +10,14 @@ from edgewise.compress.core import Cut, cut
 from edgewise.compress.graph.simplify import simplified
 from edgewise.compress.quantize.ranges import Batches
 from edgewise.compress.samples import Samples
+from edgewise.errors import UnsupportedError
 from edgewise.graph.order import captured
 from edgewise.measure.npz import Array
 from edgewise.training.data.conversion import FrontGraph
 
 __all__ = ["Prepared", "prepare"]
+
+_BYTES = 4 << 20  # of samples in a batch that is measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,17 @@ class Prepared:
     fixed: frozenset[str] = frozenset()
 
     def batches(self, samples: Samples, count: int) -> Batches:
-        """Feeds of the core, of ``count`` samples in all, computed by the front once."""
+        """Feeds of the core, of ``count`` samples in all.
+
+        Raises UnsupportedError where the model takes more than what samples are fed to.
+        """
+        stored = {tensor.name for tensor in self.core.graph.initializer}
+        others = [v.name for v in self.core.graph.input if v.name not in {self.parts.seam, samples.input, *stored}]
+        if others:
+            raise UnsupportedError(
+                f"the model takes {', '.join(others)} besides {samples.input}, of which there are no samples",
+                remedy="Choose a form that measures nothing: weight-only, dynamic or halves.",
+            )
         return lambda: _feeds(self.parts, samples, count)
 
 
@@ -62,15 +75,23 @@ def _before_integers(model: ModelProto) -> set[str]:
 
 
 def _feeds(parts: Cut, samples: Samples, count: int) -> Iterable[Mapping[str, Array]]:
-    first = parts.core if parts.front is None else parts.front
-    size = _fixed_batch(first, samples.input)
-    batches = samples.feeds(count) if size is None else _in_batches(samples, count, size)
+    size = _fixed_batch(parts.core if parts.front is None else parts.front, samples.input)
+    batches = _split(samples.feeds(count)) if size is None else _in_batches(samples, count, size)
     if parts.front is None:
         yield from batches
         return
     front, nobody = FrontGraph(parts.front.SerializeToString()), np.random.default_rng(0)
     for batch in batches:
         yield {parts.seam: front(batch[samples.input], nobody)}
+
+
+def _split(batches: Iterable[Mapping[str, Array]]) -> Iterable[Mapping[str, Array]]:
+    """Smaller batches where samples are large: all that a network makes of a batch is kept at once, a hundred times its bytes."""
+    for batch in batches:
+        ((name, x),) = batch.items()
+        rows = max(1, _BYTES * len(x) // max(x.nbytes, 1))
+        for at in range(0, len(x), rows):
+            yield {name: x[at : at + rows]}
 
 
 def _fixed_batch(model: ModelProto, name: str) -> int | None:

@@ -23,20 +23,22 @@ def check_data(
     dtype: str | None = None,
     classes: int | None = None,
     least: int = 2,
+    told_apart: bool = True,
 ) -> tuple[str, ...]:
     """Warnings in words, if the data can be trained with.
 
     shape: of one sample, with a name or None for dimensions that vary; dtype: both as the model takes them, where that is known.
     classes: how many the model tells apart; None where ``y`` is no class, or the data's own names (or highest label) decide.
-    least: samples that each class must have. Raises DataError with every problem.
+    least: samples that each class must have. told_apart: whether there must be more than one class. Raises DataError with every
+    problem.
     """
     problems = [*_unusable(train, "training data", shape, dtype)]
     classed = train.y.ndim == 1 and train.y.dtype.kind in "iub"
     if classed:
         known = classes or len(train.labels) or int(train.y.max()) + 1
         problems += _out_of_range(train, "training data", known)
-        astray = [] if classes or train.labels else [*_astray(train, known)]
-        problems += astray or _too_few(train, known, least)
+        problems += _too_few(train, known, least)
+        problems += _one_alone(train, known) if told_apart else ()
     elif classes is not None:
         problems.append(f"training data: y is {train.y.dtype} {train.y.shape}, and class numbers (N,) are needed")
     if evaluation is None:
@@ -79,6 +81,8 @@ def _unusable(data: Dataset, what: str, shape: tuple[int | str | None, ...] | No
     if data.y.dtype.kind not in "biuf":
         yield f"{what}: y is {data.y.dtype}, and numbers are needed"
     found = data.x.shape[1:]
+    if not data.x.size:
+        yield f"{what}: samples have the shape {_shown(found)}, so there is nothing in them"
     if shape is not None and (
         len(shape) != len(found)
         or any(isinstance(wanted, int) and wanted != size for wanted, size in zip(shape, found, strict=True))
@@ -95,19 +99,26 @@ def _out_of_range(data: Dataset, what: str, classes: int) -> Iterable[str]:
         yield f"{what}: labels outside of 0..{classes - 1} ({values}) in {rows_by_number(rows)}"
 
 
-def _astray(data: Dataset, classes: int) -> Iterable[str]:
-    """A label so high that most classes below it have no sample: more likely a slip than a class."""
-    if classes > 2 * len(np.unique(data.y)) and classes > len(data):
-        (row,) = np.flatnonzero(data.y == data.y.max())[:1]
-        yield f"training data: label {classes - 1} in row {row} would make {classes} classes of {len(data)} samples"
-
-
 def _too_few(data: Dataset, classes: int, least: int) -> Iterable[str]:
     y = data.y.astype(np.int64)
+    if (
+        classes > max(len(data), len(data.labels)) + _SHOWN
+    ):  # one odd number must not become a list of a million classes
+        rows = np.flatnonzero(y == y.max())
+        yield (
+            f"training data: labels go up to {y.max()} ({rows_by_number(rows)}), and {len(data)} samples leave most of those "
+            f"classes empty: they are counted from 0, without gaps"
+        )
+        return
     counts = np.bincount(y[(y >= 0) & (y < classes)], minlength=classes)
     for value in np.flatnonzero(counts < least):
         found = "is empty" if not counts[value] else f"has {counts[value]} of the {least} samples it needs at least"
         yield f"training data: class {_called(data, int(value))} {found}"
+
+
+def _one_alone(data: Dataset, classes: int) -> Iterable[str]:
+    if classes == 1:
+        yield f"training data: every sample is of class {_called(data, 0)}, so there is nothing to tell apart"
 
 
 def _unseen(train: Dataset, evaluation: Dataset) -> Iterable[str]:

@@ -46,6 +46,8 @@ def read_folder(
         raise DataError(f"{folder} has {found}", remedy="Use one folder for each class, with one kind of files.")
     filled = {at for at, _ in files}
     problems = [f"{part.name}: the class folder is empty" for at, part in enumerate(classes) if at not in filled]
+    if sound == {False} and size is not None and size[0] * size[1] * len(files) > limits.array_bytes:
+        raise _too_large(folder, limits)
     samples: list[Array | None] = []
     used, rates = 0, dict[int, Path]()
     for _, file in files:
@@ -61,10 +63,7 @@ def read_folder(
             continue
         used += sample.nbytes
         if used > limits.array_bytes:
-            raise DataError(
-                f"{folder} takes more than the {limits.array_bytes} bytes that are read",
-                remedy="Use smaller images or shorter clips, or part of the data.", rule="dataset-size",
-            )  # fmt: skip
+            raise _too_large(folder, limits)
         samples.append(sample)
     samples = _in_colour(samples) if sound == {False} else samples
     problems += _unlike(rates, files, samples)
@@ -75,6 +74,13 @@ def read_folder(
     return Dataset(
         np.stack([sample for sample in samples if sample is not None]), np.array([at for at, _ in files], np.int64), None,
         tuple(part.name for part in classes), folder.name, digest_of_files(folder, [file for _, file in files]),
+    )  # fmt: skip
+
+
+def _too_large(folder: Path, limits: Limits) -> DataError:
+    return DataError(
+        f"{folder} takes more than the {limits.array_bytes} bytes that are read",
+        remedy="Use smaller images or shorter clips (--size, --length), or part of the data.", rule="dataset-size",
     )  # fmt: skip
 
 

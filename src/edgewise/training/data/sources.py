@@ -42,11 +42,21 @@ def read_training_data(
     if path.suffix.lower() not in (*TABLES, ".npz"):
         raise DataError(f"{path.name} is no data set", remedy=_REMEDY, rule="dataset-form")
     try:
-        return read_dataset(path, limits) if path.suffix.lower() == ".npz" else read_table(path, columns, limits)
+        if path.suffix.lower() == ".npz":
+            return _by_name(read_dataset(path, limits))
+        return read_table(path, columns, limits)
     except DataError as error:
         if path.name in error.what:
             raise
         raise DataError(f"{path.name}: {error.what}", remedy=error.remedy, **error.details) from None
+
+
+def _by_name(data: Dataset) -> Dataset:
+    """Labels that are texts as classes that count from 0 by name, as those of tables and folders do."""
+    if data.y.dtype.kind not in "UT" or data.y.ndim != 1:
+        return data
+    names, y = np.unique(data.y, return_inverse=True)
+    return Dataset(data.x, y.astype(np.int64), data.group, tuple(map(str, names)), data.name, data.digest)
 
 
 def read_split(

@@ -10,14 +10,14 @@ import numpy as np
 
 from edgewise.bundle.document import Document, Variant
 from edgewise.bundle.safetensors import Array
-from edgewise.errors import DataError, TensorError
+from edgewise.errors import DataError, InputError, TensorError
 from edgewise.measure.metrics import accuracy
 from edgewise.runtime.answer import Answer
 from edgewise.runtime.inputs import checks_for
 from edgewise.runtime.opening import Candidate, origin_of
 from edgewise.runtime.session import Session, Teach
 from edgewise.training.personal.engine import ForwardSession, LiveSession
-from edgewise.training.personal.targets import as_targets
+from edgewise.training.personal.targets import as_targets, refuse_not_finite
 from edgewise.training.personal.trainer import Trainer
 from edgewise.training.personal.weights_file import read_weights, write_weights
 from edgewise.training.run.averages import AVERAGED
@@ -54,6 +54,11 @@ class PersonalTrainer:
 
         Raises MemoryBudgetError before anything is opened.
         """
+        asked: object = budget  # whoever calls without types may pass "50MB"
+        if asked is not None and (not isinstance(asked, int | float | np.number) or asked is True or not asked > 0):
+            raise InputError(
+                f"budget is a number of bytes above 0, not {budget!r}", remedy="Write budget=50_000_000 for 50 MB."
+            )
         self._document = document
         self._variant = variant
         self._step = step
@@ -96,6 +101,13 @@ class PersonalTrainer:
         Raises TensorError for inputs that do not fit the interface, DataError that names a label which the model does not
         have, MemoryBudgetError for a batch over the budget, TrainingDivergedError (the last good weights are back then).
         """
+        if patience and held_out is None:
+            raise InputError(
+                "patience waits for what is measured on held-out examples, and there are none",
+                remedy="Pass held_out=(x, y), or leave patience out.",
+            )
+        if held_out is not None and not (isinstance(held_out, tuple | list) and len(held_out) == 2):
+            raise DataError("held_out is to be (x, y)", remedy="Pass held_out=(x, y): examples as in fit.")
         arrays, count = self._taken(x)
         targets = as_targets(y, self._step.spec.targets, self._document.labels, count)
         return self._trainer.fit(
@@ -148,6 +160,7 @@ class PersonalTrainer:
         counts = {len(array) for array in arrays.values()}
         if len(counts) != 1:
             raise DataError(f"the inputs have different numbers of examples: {', '.join(map(str, sorted(counts)))}")
+        refuse_not_finite(arrays)
         return arrays, counts.pop()
 
     def _evaluation(self, x: Any, y: Any) -> Evaluate:

@@ -11,7 +11,7 @@ from edgewise.errors import DataError
 from edgewise.training.data.batches import SAMPLE_WEIGHT
 from edgewise.training.run.step_spec import ValueSpec
 
-__all__ = ["as_targets"]
+__all__ = ["as_targets", "refuse_not_finite"]
 
 _SHOWN = 12
 
@@ -35,6 +35,18 @@ def as_targets(y: Any, specs: tuple[ValueSpec, ...], labels: Sequence[str], coun
         raise DataError(f"there are {count} examples and {len(values)} values of y", remedy="Give one value for each.")
     array = _classes(values, spec, labels) if spec.below is not None else _numbers(values, spec, labels)
     return {spec.name: array}
+
+
+def refuse_not_finite(arrays: Mapping[str, Array]) -> None:
+    """Raises DataError that names the examples with NaN or infinity: by the time they are in a batch their places are others."""
+    for name, array in arrays.items():
+        if array.dtype.kind == "f":
+            rows = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
+            if len(rows):
+                raise DataError(
+                    f"{name} is not finite in {'example' if len(rows) == 1 else 'examples'} {', '.join(map(str, rows[:_SHOWN]))}",
+                    remedy="Fill or leave out these examples.",
+                )
 
 
 def _classes(values: Any, spec: ValueSpec, labels: Sequence[str]) -> Array:

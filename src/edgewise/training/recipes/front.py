@@ -6,12 +6,13 @@ by itself, before the step: nothing in it learns, and augmentation can work on b
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil, log2
+from math import ceil, isfinite, log2
 from typing import Any, Literal
 
 import numpy as np
 from onnx import ModelProto
 
+from edgewise.digests import digest_of
 from edgewise.errors import InputError
 from edgewise.graph.audio import Framing, log_mel
 from edgewise.graph.join import prepend
@@ -54,6 +55,12 @@ class Front:
         """What happens to a batch in training."""
         middle = () if self.graph is None else (FrontGraph(self.graph.SerializeToString()),)
         return (*self.before, *middle, *self.after)
+
+    @property
+    def digest(self) -> str:
+        """What it does to samples, so that a run does not go on with another front."""
+        graph = b"" if self.graph is None else self.graph.SerializeToString(deterministic=True)
+        return digest_of(graph + repr((self.kind, self.before, self.after, self.encoder)).encode())
 
     @property
     def mixes_labels(self) -> bool:
@@ -112,17 +119,31 @@ def build_front(
 def _hashing(given: Mapping[str, Any]) -> TextHash:
     chosen = {key: value for key, value in given.items() if key in {"buckets", "length", "words", "chars"}}
     if "chars" in chosen:
-        chosen["chars"] = tuple(chosen["chars"])
+        chars = chosen["chars"]
+        chosen["chars"] = tuple(chars) if isinstance(chars, list | tuple) else () if chars is None else (chars,)
+    every = [*(value for name, value in chosen.items() if name != "chars"), *chosen.get("chars", ())]
+    if odd := [value for value in every if isinstance(value, bool) or not isinstance(value, int)]:
+        raise InputError(
+            f"texts are cut by whole numbers, not {', '.join(map(str, odd))}", remedy="Write --set chars=3,4,5."
+        )
     return TextHash(**chosen)
 
 
 def _mel_bands(x: Array, rate: int, sound: Mapping[str, float]) -> ModelProto:
     if rate < 1:
         raise InputError(
-            "sound needs its sample rate, so that frequencies can be told apart", remedy="Say it: --sample-rate 16000."
+            f"rows of numbers, as here {x.dtype} {x.shape}, are taken for sound, which needs its sample rate",
+            remedy="Say it: --sample-rate 16000. Rows that are no sound go to cnn1d, or are saved as windows (N, steps, channels).",
         )
     if unknown := sorted(set(sound) - set(SOUND)):
         raise InputError(f"sound has no setting {', '.join(unknown)}; it has {', '.join(SOUND)}")
+    wrong = [name for name, value in sound.items() if not isinstance(value, int | float) or not isfinite(value)]
+    if wrong or sound["window"] * rate < 1 or sound["hop"] * rate < 1:
+        said = ", ".join(f"{name}={sound[name]}" for name in wrong or ("window", "hop"))
+        raise InputError(
+            f"sound of {rate} Hz cannot be cut by {said}",
+            remedy="These are numbers; window and hop are in seconds and have at least one sample of the sound each.",
+        )
     # Frames of a power of two: other sizes are slow and less exact in a Fourier transform.
     size = 1 << ceil(log2(rate * sound["window"]))
     samples = int(x.shape[1])

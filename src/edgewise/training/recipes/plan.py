@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -93,7 +94,7 @@ def plan_network(
     name: str, recipe: Recipe, front: Front, data: Dataset, *, seed: int, items: int = 0, unknown: bool = False,
     popular: Popularity | None = None,
 ) -> Plan:  # fmt: skip
-    """The network ``name`` for ``data``, with starting values drawn from ``seed``. items: of a recommender's catalogue.
+    """The network ``name`` for ``data``, with starting values drawn from ``seed``. items: of a recommender's catalogue, or tokens.
 
     unknown: samples that belong to no class are learnt as well, so that targets are distributions.
 
@@ -106,7 +107,7 @@ def plan_network(
     if front.encoder is not None:
         settings = _text_settings(name, front) | settings
     elif front.kind == "tokens":
-        settings.setdefault("vocabulary", int(data.x.max()) + 1)
+        settings.setdefault("vocabulary", items or int(data.x.max()) + 1)
     if name == "two-tower":
         settings.setdefault("items", items)
     if name == "ssd":
@@ -152,7 +153,9 @@ def plan_file(
     if task == "classification":
         plan = _classifier(model, front, wanted, recipe.label_smoothing, started=not head, output=deciding)
         return replace(plan, input=name, head=head)
-    rank = len(next(value.shape or () for value in describe(model).outputs if value.name == deciding))
+    shape = next(value.shape or () for value in describe(model).outputs if value.name == deciding)
+    _values_fit(shape, deciding, task, data)
+    rank = len(shape)
     losses: dict[str, Loss] = {
         "bce": BinaryCrossEntropy(output=deciding), "mse": MeanSquaredError(output=deciding), "huber": Huber(output=deciding),
     }  # fmt: skip
@@ -203,10 +206,6 @@ def _classes(task: str, data: Dataset) -> int:
     if task == "classification":
         if data.y.ndim != 1 or data.y.dtype.kind not in "iub":
             raise InputError(f"classes are whole numbers (N,), and y is {data.y.dtype} {data.y.shape}")
-        if len(np.unique(data.y)) < 2:
-            raise InputError(
-                "every sample is of one class, and telling apart needs two", remedy="Add samples of another class."
-            )
         return len(data.labels) or int(data.y.max()) + 1
     if task == "segmentation":
         if data.y.ndim != 3 or data.y.dtype.kind not in "iub":
@@ -265,6 +264,17 @@ def _output(outputs: Sequence[ValueSummary], named: str) -> str:
     if named and named not in names:
         raise InputError(f"the model has no output {named!r}; it has {', '.join(names)}")
     return named or names[0]
+
+
+def _values_fit(shape: tuple[int | str, ...], output: str, task: Task, data: Dataset) -> None:
+    sizes = [size for size in shape[1:] if isinstance(size, int)]
+    known = len(sizes) == len(shape) - 1
+    if known and prod(sizes) != prod(data.y.shape[1:]):
+        names = "0 or 1 for each label" if task == "multilabel" else "a value for each of them"
+        raise InputError(
+            f"the output {output} gives {prod(sizes)} numbers a sample, and y is {data.y.dtype} {data.y.shape}",
+            remedy=f"Give y as (N, {prod(sizes)}), {names}; class numbers (N,) are learnt with --loss cross-entropy.",
+        )
 
 
 def _inputs_fit(inputs: Sequence[ValueSummary], front: Front) -> None:

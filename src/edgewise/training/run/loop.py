@@ -5,7 +5,7 @@ learning rate, the seed of a step. So a run that goes on from a checkpoint gives
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -35,13 +35,15 @@ Evaluate = Callable[[Predict], Metric]
 class Checkpoints:
     """Where and when a run keeps its checkpoints: every so many epochs, at the end, and every so many batches (0 for never).
 
-    data: digest of the training data, so that a run does not go on with other data; "" where it is not known.
+    data: digest of the training data, so that a run does not go on with other data; "" where it is not known. further: what else
+    has to be the same, in words, and its digest.
     """
 
     folder: Path
     every_steps: int = 0
     every_epochs: int = 1
     data: str = ""
+    further: Mapping[str, str] = field(default_factory=dict)
 
 
 def fit(
@@ -213,11 +215,12 @@ class _Run:
         state = self._state
         self._stepper.reset()
         self._stepper.load(state.best_states or self._good, AVERAGED)
+        batch = min(state.step + 1, len(self._train))  # the evaluation is behind the last
         kept = f"of epoch {state.best_epoch or state.epoch}"
         return TrainingDivergedError(
-            f"{error.what} in epoch {state.epoch + 1}, batch {state.step + 1}, at the learning rate "
+            f"{error.what} in epoch {state.epoch + 1}, batch {batch}, at the learning rate "
             f"{state.learning_rate:.3g}; the weights {kept if state.epoch else 'from before the training'} were put back",
-            epoch=state.epoch + 1, batch=state.step + 1, learningRate=state.learning_rate,
+            epoch=state.epoch + 1, batch=batch, learningRate=state.learning_rate,
             history=[record.to_json() for record in state.history], **error.details,
         )  # fmt: skip
 
@@ -251,5 +254,5 @@ class _Pace:
 def _identity(stepper: Stepper, train: Batches, settings: FitSettings, checkpoints: Checkpoints) -> dict[str, str]:
     return {
         "training step": stepper.digest, "set of settings": settings.digest(),
-        "data set": f"{checkpoints.data} in {len(train)} batches",
+        "data set": f"{checkpoints.data} in {len(train)} batches", **checkpoints.further,
     }  # fmt: skip
