@@ -1,4 +1,4 @@
-"""What a unit is worth: its weights, what the loss would feel without it, how much it says. Scores are one on average in a family."""
+"""What a unit is worth: its weights, what the loss would feel without it, how much it says. Their mean in a family is one."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal

@@ -201,9 +201,9 @@ def _reduced(axes: Axes, node: NodeProto, given: list[Axis], gone: set[int]) -> 
 
 
 _UNARY = (
-    "Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Gelu", "Sigmoid", "HardSigmoid", "HardSwish", "Mish", "Tanh", "Softplus", 
-    "Softsign", "ThresholdedRelu", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Abs", "Neg", "Floor", "Ceil", "Round", "Sign", "Not", "Clip",
-    "Cast", "Identity", "Dropout", "IsNaN", "Sin", "Cos", "Shrink",
+    "Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Gelu", "Sigmoid", "HardSigmoid", "HardSwish", "Mish", "Tanh", "Softplus",
+    "Softsign", "ThresholdedRelu", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Abs", "Neg", "Floor", "Ceil", "Round", "Sign", "Not",
+    "Clip", "Cast", "Identity", "Dropout", "IsNaN", "Sin", "Cos", "Shrink",
 )  # fmt: skip
 _BINARY = (
     "Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mean", "Where", "PRelu", "Equal", "Greater", "GreaterOrEqual", "Less",
