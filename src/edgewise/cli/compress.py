@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["register", "run"]
 
 #: What reading data asks for and this command has no option of.
-_DATA = {"share": None, "by_group": False, "hold_out": "", "network": ""}
+_DATA = {"share": None, "by_group": False, "hold_out": "", "network": "", "loss": ""}
 
 
 def register(commands: Any) -> None:
