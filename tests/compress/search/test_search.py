@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -201,3 +202,33 @@ def test_a_search_that_is_killed_at_random_instants_finds_the_same(tmp_path: Pat
     assert told["killed"] == kills
     (result,) = told["results"]  # type: ignore[misc]  # with that of a search that nobody disturbed
     assert json.loads(result)[1] == {"best": "dynamic", "smallest": "dynamic", "fastest": "dynamic"}
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked for in /proc")
+def test_workers_end_with_a_parent_that_is_killed() -> None:
+    code = (
+        "import sys, time\n"
+        "from edgewise.compress.search.executor import Processes\n"
+        "from edgewise.compress.search.bench import Work\n"
+        "from edgewise.compress.graph.simplify import Simplify\n"
+        "from tests.compress.search.stand_ins import bench, model\n"
+        "if __name__ == '__main__':\n"
+        "    pool = Processes(bench(), 1)\n"
+        "    pool.submit(Work('a', model(), Simplify(), 10)); pool.next()\n"
+        "    print(*pool._pool._processes, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert parent.stdout is not None
+    worker = Path("/proc") / parent.stdout.readline().strip()
+    assert worker.is_dir()
+    parent.kill()
+    parent.wait()
+    for _ in range(100):
+        if not worker.is_dir() or "Z" in (worker / "stat").read_text().split()[2]:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{worker} still runs")
