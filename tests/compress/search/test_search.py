@@ -219,16 +219,15 @@ def test_workers_end_with_a_parent_that_is_killed() -> None:
         "    print(*pool._pool._processes, flush=True)\n"
         "    time.sleep(60)\n"
     )
-    parent = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert parent.stdout is not None
-    worker = Path("/proc") / parent.stdout.readline().strip()
-    assert worker.is_dir()
-    parent.kill()
-    parent.wait()
+    ) as parent:
+        assert parent.stdout is not None
+        worker = Path("/proc") / parent.stdout.readline().strip()
+        assert (worker / "stat").is_file()
+        parent.kill()
     for _ in range(100):
-        if not worker.is_dir() or "Z" in (worker / "stat").read_text().split()[2]:
+        if not worker.is_dir() or " Z " in (worker / "stat").read_text():
             return
         time.sleep(0.1)
     raise AssertionError(f"{worker} still runs")
