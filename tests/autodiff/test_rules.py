@@ -92,6 +92,21 @@ def test_a_tie_in_a_pool_goes_to_one_place() -> None:
         assert found[0, 0, 0, 0] == 1, "the first of them, as torch does"
 
 
+def test_a_place_that_wins_several_dilated_windows_gets_all_their_errors() -> None:
+    """Windows as far apart as they are wide still overlap where they are spread out."""
+    x = np.zeros((1, 1, 5, 5), np.float32)
+    x[0, 0, 2, 2] = 1
+    case = call("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2], dilations=[2, 2])
+    found = gradients(case, weighted=False)["x0"]
+    assert found[0, 0, 2, 2] == found.sum() == 4
+
+
+@pytest.mark.parametrize("start", [-9, -2, 1])
+def test_a_computed_start_before_the_beginning_is_the_beginning(start: int) -> None:
+    bounds = (Held(np.array([start])), Held(np.array([3])))
+    check(call("Slice", noise(4, 3), *bounds, Stored(np.array([0]))))
+
+
 def test_bounds_of_clip_let_the_error_through() -> None:
     found = gradients(
         call("Clip", np.array([-2.0, -1.0, 0.0, 1.0, 2.0]), Stored(np.array(-1.0)), Stored(np.array(1.0))),

@@ -97,10 +97,11 @@ def test_rounding_starts_near_the_model_and_the_export_gives_its_very_outputs(sy
 
 
 def test_trained_values_take_the_place_of_the_stored_ones() -> None:
+    """Weights beyond the reach of their steps end at the last one."""
     found, x = quantized(), images()
     new = {"conv.b": RNG.standard_normal(4).astype(np.float32)}
     new |= {
-        name: np.asarray(RNG.random(Writer(found.model).array(name).shape) * 0.1 + 0.01, np.float32)
+        name: np.asarray(RNG.random(Writer(found.model).array(name).shape) * 0.02 + 0.005, np.float32)
         for name in found.scales
     }
     trained = Writer(found.model)

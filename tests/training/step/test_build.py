@@ -239,6 +239,13 @@ def test_every_node_without_a_gradient_is_named_before_anything_runs() -> None:
     assert caught.value.details["nodes"][0]["operator"] == "Det"
 
 
+def test_a_fixed_batch_is_one_everywhere() -> None:
+    spec = step_of(SGD(), batch=SAMPLES).spec
+    assert {value.shape[0] for value in (*spec.inputs, *spec.targets, *spec.outputs, *spec.forward_outputs)} == {
+        SAMPLES
+    }
+
+
 def test_labels_carry_their_limit_and_the_seed_is_a_number_of_the_step() -> None:
     step = step_of(SGD())
     assert [target.below for target in step.spec.targets] == [CLASSES]
