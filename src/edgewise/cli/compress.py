@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["register", "run"]
 
 #: What reading data asks for and this command has no option of.
-_DATA = {"share": None, "by_group": False, "hold_out": "", "network": ""}
+_DATA = {"share": None, "by_group": False, "hold_out": "", "network": "", "loss": ""}
 
 
 def register(commands: Any) -> None:
@@ -68,6 +68,11 @@ def _add_goals(group: Any) -> None:
         "--max-drop", type=float, default=0.5, metavar="POINTS",
         help="accuracy that may be lost on held-out data, in points (of an error: percent); a significant loss is refused however "
         "small (default 0.5)",
+    )  # fmt: skip
+    group.add_argument(
+        "--target", default="", metavar="TARGET",
+        help="runtime that the result is for (`edgewise inspect --target list`): nothing is used that falls back or fails there; "
+        "time and memory are still those of onnxruntime here",
     )  # fmt: skip
     group.add_argument("--max-size", type=byte_count, metavar="BYTES", help="of the file, as in 100KB")
     group.add_argument(
@@ -176,6 +181,7 @@ class _Bar:
         self._bar: Any = None
         self._rung = 0
         self._last = ""
+        self._best = ""
 
     def note(self, text: str) -> None:
         self._write(f"note: {text}")
@@ -197,8 +203,10 @@ class _Bar:
         if sys.stderr.isatty():
             self._draw(progress, f"{where} {trying}"[:60])
         elif progress.trying or (final and not progress.done):
-            told = [f"{where}  {progress.done}/{progress.total}  {trying}", *([self._last] if self._last else [])]
-            self._write("  ".join(told))
+            self._write("  ".join(filter(None, (f"{where}  {progress.done}/{progress.total}  {trying}", left))))
+            if best and best != self._best:
+                self._write(best)
+            self._best = best
 
     def close(self) -> None:
         self._fetch.close()

@@ -2,7 +2,7 @@
 
 import json
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -20,6 +20,8 @@ from edgewise.compress.search.picture import pareto_png, require_matplotlib
 from edgewise.compress.search.result import Found
 from edgewise.compress.search.run import Progress, Search, Settings
 from edgewise.compress.search.space import Chain, chains_for, kind_of
+from edgewise.compress.targets.check import check_target_fit
+from edgewise.compress.targets.profile import find_profile
 from edgewise.digests import digest_of
 from edgewise.errors import InputError
 from edgewise.graph.inspect import read_model
@@ -83,7 +85,10 @@ def compress(options: Namespace, report: Report) -> Compressed:
         report.note(warning)
     chains = _wanted(options.chains, chains_for(kind_of(read_model(subject.start))))
     samples = len(subject.bench.samples.data)
-    settings = Settings(chains=chains, most=Effort(options.epochs, samples), budget=budget, minutes=options.minutes)
+    settings = Settings(
+        chains=chains, most=Effort(options.epochs, samples), budget=budget, minutes=options.minutes,
+        allow=_allowing(options.target, subject.model) if options.target else lambda model: "",
+    )  # fmt: skip
     journal = Journal.open(options.output / "search", _identity(options, subject, settings), resume=options.resume)
     executor = _executor(options.workers, subject, report)
     try:
@@ -107,6 +112,21 @@ def _wanted(patterns: Sequence[str], chains: tuple[Chain, ...]) -> tuple[Chain, 
             remedy=f"There are {', '.join(chain.name for chain in chains)}.",
         )
     return kept
+
+
+def _allowing(target: str, original: bytes) -> Callable[[bytes], str]:
+    """Why a model will not do on ``target``: by what it lacks there and the model as it came does not."""
+    profile = find_profile(target)
+    before = check_target_fit(read_model(original), profile)
+    had = {node.operator for node in before.missing}
+
+    def allow(data: bytes) -> str:
+        fit = check_target_fit(read_model(data), profile)
+        lacking = sorted({f"{node.operator} ({node.why})" for node in fit.missing if node.operator not in had})
+        problems = list(fit.problems) if len(fit.problems) > len(before.problems) else []
+        return f"{target}: {'; '.join([*lacking, *problems])}" if lacking or problems else ""
+
+    return allow
 
 
 def _executor(workers: int, subject: Subject, report: Report) -> Executor:
@@ -160,12 +180,17 @@ def _written(folder: Path, subject: Subject, found: Found, journal: Journal, set
     for role, file in files.items():
         if file == f"{role}.onnx":
             write_bytes(folder / file, journal.model(found.row(found.chosen[role]).model))
+    if subject.joined:
+        files["original"] = "original.onnx"
+        write_bytes(folder / "original.onnx", subject.model)
     conditions = _conditions(subject, found)
     facts = {
         "model": subject.name, "task": subject.bench.samples.task, "seed": subject.bench.samples.seed,
         "epochs": settings.most.epochs,
         "variants": {
-            file: list(found.row(found.chosen[role]).did) for role, file in files.items() if file == f"{role}.onnx"
+            file: list(found.row(found.chosen[role]).did)
+            for role, file in files.items()
+            if role in found.chosen and file == f"{role}.onnx"
         },
     }  # fmt: skip
     result = Compressed(found, files, conditions, facts)

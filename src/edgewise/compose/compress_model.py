@@ -31,7 +31,7 @@ _COMPARING = 0.25  # of the training data: what candidates are compared by
 @dataclass(frozen=True, slots=True)
 class Subject:
     """model: as it came, from raw samples to its answers. start: the same in floats, which passes are applied to. labels: of the
-    classes. evaluation: for the gate. warnings: about the data.
+    classes. evaluation: for the gate. joined: whether preprocessing was. warnings: about the data.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Subject:
     bench: Bench
     evaluation: Dataset
     labels: tuple[str, ...]
+    joined: bool
     warnings: tuple[str, ...] = ()
 
 
@@ -62,7 +63,7 @@ def read_subject(options: Namespace, fetched: object) -> Subject:
     plain = model.SerializeToString(deterministic=True) if joined or data is None else data
     start = in_floats(model).SerializeToString(deterministic=True)
     bench = Bench(samples, learning.evaluation)
-    return Subject(path.stem, plain, start, bench, halves.evaluation, halves.train.labels, material.warnings)
+    return Subject(path.stem, plain, start, bench, halves.evaluation, halves.train.labels, joined, material.warnings)
 
 
 def parted(data: Dataset, seed: int) -> Split:

@@ -216,8 +216,10 @@ class Search:
         front, chosen = pareto_front(good), dict[str, str]()
         if front:
             chosen["best"] = min(front, key=lambda point: order_of(point, size)).name
-            chosen["smallest"] = min(front, key=lambda point: (point.size, point.latency, point.name)).name
-            chosen["fastest"] = min(front, key=lambda point: (point.latency, point.size, point.name)).name
+            # A copy of what was given is no variant, unless there is nothing else.
+            made = [point for point in front if point.name != AS_IT_CAME] or list(front)
+            chosen["smallest"] = min(made, key=lambda point: (point.size, point.latency, point.name)).name
+            chosen["fastest"] = min(made, key=lambda point: (point.latency, point.size, point.name)).name
         nearest = min(rows, key=lambda row: (budget.excess(row.measured), order_of(row.point(), size))).name
         names = {row.name for row in rows}
         others = [self._rows[chain.name] for chain in self._settings.chains if chain.name in self._rows]

@@ -6,8 +6,15 @@ from typing import Literal
 
 from onnx import ModelProto
 
+from edgewise.compress.graph.compact import Compact
 from edgewise.compress.graph.simplify import Simplify
 from edgewise.compress.passes import Pass
+from edgewise.compress.prune.prune import Prune
+from edgewise.compress.quantize.dynamic import Dynamic
+from edgewise.compress.quantize.half import Half
+from edgewise.compress.quantize.mixed import Mixed
+from edgewise.compress.quantize.static import Static
+from edgewise.compress.quantize.weight_only import Blocks, Storage
 from edgewise.compress.search.candidate import Candidate
 from edgewise.compress.search.fine_tune import FineTune
 from edgewise.compress.search.halving import Effort
@@ -26,17 +33,51 @@ def _tuned(effort: Effort, teacher: bytes) -> Pass:
     return FineTune(Tuning(epochs=effort.epochs, learning_rate=1e-3), teacher)
 
 
+def _pruned(share: float) -> Link:
+    return lambda effort, teacher: Prune(
+        share=share, tuning=Tuning(epochs=effort.epochs, learning_rate=2e-3), multiple=4, count=min(512, effort.samples)
+    )
+
+
 #: Word in a chain -> the pass that it stands for.
 LINKS: Mapping[str, Link] = {
     "simplify": lambda effort, teacher: Simplify(),
+    "compact": lambda effort, teacher: Compact(),
     "tune": _tuned,
+    "prune-75": _pruned(0.75),
+    "prune-50": _pruned(0.5),
+    "prune-25": _pruned(0.25),
+    "int8": lambda effort, teacher: Static(),
+    "int8-s8": lambda effort, teacher: Static(activations="s8"),
+    "int8-float-bias": lambda effort, teacher: Static(bias="float32"),
+    "int8-percentile": lambda effort, teacher: Static(ranges="percentile"),
+    "int8-entropy": lambda effort, teacher: Static(ranges="entropy"),
+    "int8-mse": lambda effort, teacher: Static(ranges="mse", weight_ranges="mse"),
+    "int8-corrected": lambda effort, teacher: Static(equalize=True, correct=True),
+    "int8-mixed": lambda effort, teacher: Mixed(share=0.2),
+    "int8-dynamic": lambda effort, teacher: Dynamic(),
+    "int8-storage": lambda effort, teacher: Storage(bits=8),
+    "int4-storage": lambda effort, teacher: Storage(bits=4),
+    "int8-blocks": lambda effort, teacher: Blocks(bits=8),
+    "int4-blocks": lambda effort, teacher: Blocks(bits=4),
+    "fp16": lambda effort, teacher: Half(),
 }
+_EVERYWHERE = ("simplify > compact", "simplify > fp16 > compact", "int8-storage > compact", "int4-storage > compact")
+_STATIC = (
+    "int8 > compact", "int8-float-bias > compact", "int8-percentile > compact", "int8-entropy > compact", "int8-mse > compact",
+    "int8-corrected > compact", "int8-mixed > compact", "simplify > tune > int8-float-bias > compact",
+)  # fmt: skip
+_PRUNED = tuple(
+    f"prune-{share} > {behind}compact" for share in (75, 50, 25) for behind in ("", "int8-float-bias > ", "int8-storage > ")
+)  # fmt: skip
+_DYNAMIC = ("int8-dynamic > compact", "simplify > tune > int8-dynamic > compact")
+_BLOCKS = ("int8-blocks > compact", "int4-blocks > compact", "simplify > tune > int4-blocks > compact")
 #: Kind of model -> chains, the plain ones first; words with ">" between them.
 CHAINS: Mapping[Kind, tuple[str, ...]] = {
-    "convolutional": ("simplify", "simplify > tune"),
-    "recurrent": ("simplify", "simplify > tune"),
-    "transformer": ("simplify", "simplify > tune"),
-    "dense": ("simplify", "simplify > tune"),
+    "convolutional": (*_EVERYWHERE, *_STATIC, *_DYNAMIC, *_PRUNED),
+    "recurrent": (*_EVERYWHERE, *_DYNAMIC, *_STATIC, *_PRUNED),
+    "transformer": (*_EVERYWHERE, *_DYNAMIC, *_BLOCKS, *_STATIC, *_PRUNED),
+    "dense": (*_EVERYWHERE, *_STATIC, *_DYNAMIC, *_BLOCKS, *_PRUNED),
 }
 
 

@@ -1,0 +1,31 @@
+"""Learning again after something was taken out, from the model as it came."""
+
+import numpy as np
+from onnx import ModelProto
+
+from edgewise.compress.core import Cut
+from edgewise.compress.passes import Watch
+from edgewise.compress.samples import Samples
+from edgewise.compress.tuning import Tuning, learn
+from edgewise.measure.npz import Array
+from edgewise.runtime.engine import OpenOptions, find_engine
+from edgewise.training.step.assembly import choose, with_weights
+
+__all__ = ["relearnt"]
+
+
+def relearnt(parts: Cut, samples: Samples, tuning: Tuning, original: ModelProto, watch: Watch) -> ModelProto:
+    """The core of ``parts`` after learning; a classification has ``original`` as its teacher, other tasks only the labels."""
+    choice = choose(parts.core)
+    if samples.task != "classification":
+        return with_weights(choice.model, learn(parts, samples, tuning, watch=watch).weights)
+    session = find_engine("onnxruntime").open({"model.onnx": original.SerializeToString()}, OpenOptions(threads=1))
+
+    def teacher(x: Array) -> Array:
+        return session.run({samples.input: np.ascontiguousarray(x)})[samples.output].copy()
+
+    try:
+        learnt = learn(parts, samples, tuning, teacher=teacher, watch=watch)
+    finally:
+        session.close()
+    return with_weights(choice.model, learnt.weights)
