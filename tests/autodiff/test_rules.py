@@ -127,6 +127,7 @@ def test_at_zero_slopes_are_torch_s(operator: str, expected: float) -> None:
     call("Pow", np.array([0.0, 1.0]), Held(np.array([0.0, 2.0]))), call("ReduceL2", np.zeros((2, 3))),
     call("ReduceProd", np.array([[0.0, 2.0, 3.0], [0.0, 0.0, 3.0]]), Stored(np.array([1]))),
     call("GlobalLpPool", np.zeros((1, 2, 3), np.float32)), call("Pow", np.array([0.0, 2.0]), np.array([2.0, 2.0])),
+    call("Pow", np.array([0.0, 2.0]), Stored(np.array(0.0))),
 ])  # fmt: skip
 def test_no_slope_is_infinite_where_its_value_is_finite(case: Case) -> None:
     assert all(np.isfinite(gradient).all() for gradient in gradients(case).values())

@@ -217,6 +217,12 @@ def test_wrong_choices_are_refused_in_words() -> None:
         CrossEntropy(label_smoothing=1)
     with pytest.raises(InputError, match="3 class_weights for 5 classes"):
         CrossEntropy(class_weights=(1, 2, 3)).write(w, {"z": "z"})
+    with pytest.raises(InputError, match="class_weights must not be negative"):
+        CrossEntropy(class_weights=(1, -2, 3, 1, 1))
+    with pytest.raises(InputError, match="positive_weights must not be negative"):
+        BinaryCrossEntropy(positive_weights=(-1,))
+    with pytest.raises(InputError, match="3 positive_weights for 5 scores"):
+        BinaryCrossEntropy(positive_weights=(1, 2, 3)).write(w, {"z": "z"})
     with pytest.raises(InputError, match=r"no output 'y'.* z"):
         CrossEntropy(output="y").write(w, {"z": "z"})
     with pytest.raises(InputError, match="more than one output"):
