@@ -257,6 +257,28 @@ def test_what_cannot_be_done_is_refused_by_operator_node_and_reason(operator: st
     assert operator in str(error)
 
 
+def layer(operator: str, **form: Any) -> Case:
+    rows = {"LSTM": 8, "GRU": 6}[operator]
+    arrays = (2 * noise(*shape).astype(np.float32) for shape in ((3, 2, 2), (1, rows, 2), (1, rows, 2), (1, 2 * rows)))
+    return call(operator, *arrays, hidden_size=2, outputs=["y"], step=0.005, tolerance=2e-3, **form)
+
+
+@pytest.mark.parametrize(
+    ("operator", "form"),
+    [("LSTM", {"clip": 0.5}), ("LSTM", {"input_forget": 1}), ("GRU", {"clip": 0.5, "linear_before_reset": 1})],
+)
+def test_a_recurrent_layer_that_computes_something_else_is_not_taken_for_the_usual_one(
+    operator: str, form: dict[str, Any]
+) -> None:
+    (fault,) = unsupported(layer(operator, **form)).details["nodes"]
+    assert next(iter(form)) in fault["reason"]
+
+
+def test_a_recurrent_layer_with_other_activations_has_their_slopes() -> None:
+    check(layer("LSTM", activations=["Sigmoid", "Tanh", "Relu"]))
+    check(layer("GRU", activations=["Sigmoid", "Relu"], linear_before_reset=1))
+
+
 def test_every_node_that_cannot_be_differentiated_is_named_at_once() -> None:
     nodes = [
         node("Det", ["x"], ["a"], "first"), node("Strange", ["x"], ["b"], "second", domain="example.org"),
