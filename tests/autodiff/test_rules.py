@@ -226,6 +226,10 @@ REFUSED = {
              Stored(np.array([2, 2], np.int32)), hidden_size=1, linear_before_reset=1, outputs=["", "last"]),
         "bias",
     ),
+    "ConvTranspose": (
+        call("ConvTranspose", noise(1, 2, 3), noise(2, 1, 3), strides=[2], output_shape=[6]), "output shape",
+    ),
+    "Einsum": (call("Einsum", noise(3, 3), noise(3), equation="ii,i->i"), "diagonal"),
     "GatherND": (call("GatherND", noise(2, 3), Stored(np.array([[1], [0]])), batch_dims=1), "batch_dims"),
     "MaxPool": (
         call("MaxPool", noise(1, 1, 3), kernel_shape=[2], strides=[3], pads=[0, 1], ceil_mode=1), "ceil_mode",
