@@ -107,6 +107,11 @@ def test_a_computed_start_before_the_beginning_is_the_beginning(start: int) -> N
     check(call("Slice", noise(4, 3), *bounds, Stored(np.array([0]))))
 
 
+@pytest.mark.parametrize("operator", ["AveragePool", "LpPool"])
+def test_what_a_last_window_spreads_past_the_end_is_cut_off(operator: str) -> None:
+    check(call(operator, noise(1, 1, 6), kernel_shape=[3], strides=[2], ceil_mode=1, opset=19, reference=True))
+
+
 def test_bounds_of_clip_let_the_error_through() -> None:
     found = gradients(
         call("Clip", np.array([-2.0, -1.0, 0.0, 1.0, 2.0]), Stored(np.array(-1.0)), Stored(np.array(1.0))),
