@@ -370,6 +370,7 @@ def test_settings_are_checked_all_at_once() -> None:
         "patience",
         "average",
         "evaluate_every",
+        "seed is a setting of its own",
         "x is not",
     ):
         assert name in str(caught.value)
