@@ -16,6 +16,7 @@ from edgewise.clock import FixedClock
 from edgewise.errors import CheckpointError, DataError, InputError, TensorError, TrainingDivergedError
 from edgewise.measure.metric import Metric
 from edgewise.training.data.batches import ArrayBatches, Batches
+from edgewise.training.data.chance import seed_at
 from edgewise.training.run.history import Progress, Watch
 from edgewise.training.run.loop import Checkpoints, Evaluate, Predict, fit
 from edgewise.training.run.schedules import parse_schedule
@@ -154,6 +155,18 @@ def test_settings_reach_the_step() -> None:
     assert np.abs(firm.state()["param/w1"]).sum() < np.abs(slack.state()["param/w1"]).sum()
     with pytest.raises(InputError, match="no input for beta"):
         fit(stepper(), train(), None, replace(SETTINGS, scalars={"beta": 1.0}))
+
+
+def test_no_two_batches_of_a_run_have_the_same_seed() -> None:
+    """Else dropout would leave out the same units in every epoch."""
+    running, seeds = stepper(), list[int]()
+
+    def watch(progress: Progress) -> None:
+        if progress.record is None:
+            seeds.append(int(running._scalars["seed"]))
+
+    fit(running, train(), None, SETTINGS, watch=watch)
+    assert seeds == [seed_at(SETTINGS.seed, at) for at in range(4 * 6)]
 
 
 def interrupting(at: int) -> Watch:
@@ -357,6 +370,7 @@ def test_settings_are_checked_all_at_once() -> None:
         "patience",
         "average",
         "evaluate_every",
+        "seed is a setting of its own",
         "x is not",
     ):
         assert name in str(caught.value)

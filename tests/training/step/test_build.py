@@ -113,6 +113,13 @@ def test_an_optimiser_is_the_one_of_its_paper(optimizer: Optimizer) -> None:
         np.testing.assert_allclose(stepper.state()[name], value, rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
+def test_a_negative_rate_or_decay_is_refused(kind: type[SGD] | type[Adam] | type[AdamW]) -> None:
+    for wrong in ({"rate": -0.1}, {"decay": -0.1}, {"rate": float("nan")}):
+        with pytest.raises(InputError, match="have to be 0 or more"):
+            kind(**wrong)
+
+
 @pytest.mark.parametrize("most", [1e9, 0.3])
 def test_adding_up_batches_is_one_large_batch(most: float) -> None:
     """Clipped once, by the length of the whole gradient."""
