@@ -92,6 +92,26 @@ def test_a_tie_in_a_pool_goes_to_one_place() -> None:
         assert found[0, 0, 0, 0] == 1, "the first of them, as torch does"
 
 
+def test_a_place_that_wins_several_dilated_windows_gets_all_their_errors() -> None:
+    """Windows as far apart as they are wide still overlap where they are spread out."""
+    x = np.zeros((1, 1, 5, 5), np.float32)
+    x[0, 0, 2, 2] = 1
+    case = call("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2], dilations=[2, 2])
+    found = gradients(case, weighted=False)["x0"]
+    assert found[0, 0, 2, 2] == found.sum() == 4
+
+
+@pytest.mark.parametrize("start", [-9, -2, 1])
+def test_a_computed_start_before_the_beginning_is_the_beginning(start: int) -> None:
+    bounds = (Held(np.array([start])), Held(np.array([3])))
+    check(call("Slice", noise(4, 3), *bounds, Stored(np.array([0]))))
+
+
+@pytest.mark.parametrize("operator", ["AveragePool", "LpPool"])
+def test_what_a_last_window_spreads_past_the_end_is_cut_off(operator: str) -> None:
+    check(call(operator, noise(1, 1, 6), kernel_shape=[3], strides=[2], ceil_mode=1, opset=19, reference=True))
+
+
 def test_bounds_of_clip_let_the_error_through() -> None:
     found = gradients(
         call("Clip", np.array([-2.0, -1.0, 0.0, 1.0, 2.0]), Stored(np.array(-1.0)), Stored(np.array(1.0))),
@@ -112,6 +132,7 @@ def test_at_zero_slopes_are_torch_s(operator: str, expected: float) -> None:
     call("Pow", np.array([0.0, 1.0]), Held(np.array([0.0, 2.0]))), call("ReduceL2", np.zeros((2, 3))),
     call("ReduceProd", np.array([[0.0, 2.0, 3.0], [0.0, 0.0, 3.0]]), Stored(np.array([1]))),
     call("GlobalLpPool", np.zeros((1, 2, 3), np.float32)), call("Pow", np.array([0.0, 2.0]), np.array([2.0, 2.0])),
+    call("Pow", np.array([0.0, 2.0]), Stored(np.array(0.0))),
 ])  # fmt: skip
 def test_no_slope_is_infinite_where_its_value_is_finite(case: Case) -> None:
     assert all(np.isfinite(gradient).all() for gradient in gradients(case).values())
@@ -210,6 +231,10 @@ REFUSED = {
              Stored(np.array([2, 2], np.int32)), hidden_size=1, linear_before_reset=1, outputs=["", "last"]),
         "bias",
     ),
+    "ConvTranspose": (
+        call("ConvTranspose", noise(1, 2, 3), noise(2, 1, 3), strides=[2], output_shape=[6]), "output shape",
+    ),
+    "Einsum": (call("Einsum", noise(3, 3), noise(3), equation="ii,i->i"), "diagonal"),
     "GatherND": (call("GatherND", noise(2, 3), Stored(np.array([[1], [0]])), batch_dims=1), "batch_dims"),
     "MaxPool": (
         call("MaxPool", noise(1, 1, 3), kernel_shape=[2], strides=[3], pads=[0, 1], ceil_mode=1), "ceil_mode",
@@ -239,6 +264,28 @@ def test_what_cannot_be_done_is_refused_by_operator_node_and_reason(operator: st
     assert [(f["operator"], f["node"]) for f in error.details["nodes"]] == [(operator, operator.lower())]
     assert reason in error.details["nodes"][0]["reason"]
     assert operator in str(error)
+
+
+def layer(operator: str, **form: Any) -> Case:
+    rows = {"LSTM": 8, "GRU": 6}[operator]
+    arrays = (2 * noise(*shape).astype(np.float32) for shape in ((3, 2, 2), (1, rows, 2), (1, rows, 2), (1, 2 * rows)))
+    return call(operator, *arrays, hidden_size=2, outputs=["y"], step=0.005, tolerance=2e-3, **form)
+
+
+@pytest.mark.parametrize(
+    ("operator", "form"),
+    [("LSTM", {"clip": 0.5}), ("LSTM", {"input_forget": 1}), ("GRU", {"clip": 0.5, "linear_before_reset": 1})],
+)
+def test_a_recurrent_layer_that_computes_something_else_is_not_taken_for_the_usual_one(
+    operator: str, form: dict[str, Any]
+) -> None:
+    (fault,) = unsupported(layer(operator, **form)).details["nodes"]
+    assert next(iter(form)) in fault["reason"]
+
+
+def test_a_recurrent_layer_with_other_activations_has_their_slopes() -> None:
+    check(layer("LSTM", activations=["Sigmoid", "Tanh", "Relu"]))
+    check(layer("GRU", activations=["Sigmoid", "Relu"], linear_before_reset=1))
 
 
 def test_every_node_that_cannot_be_differentiated_is_named_at_once() -> None:

@@ -204,7 +204,7 @@ def test_a_stream_that_ends_early_is_an_error() -> None:
         (lambda: MixedBatches((Part({"x": np.zeros(3)}, 1), Part({"y": np.zeros(3)}, 1)), 4), "part 1 of the mixture"),
         (lambda: MixedBatches((Part({"x": np.zeros(3)}, 1),) * 3, 2), "no room for 3 parts"),
         (lambda: Balanced(np.zeros((2, 2), int)), "one class for each"),
-        (lambda: Weighted(np.array([1.0, -1.0])), "not negative"),
+        (lambda: Weighted(np.array([3.0, -1.0])), "not negative"),
         (
             lambda: list(ArrayBatches({"x": np.zeros(3)}, 2, Balanced(np.zeros(2, int))).epoch(0, 0)),
             "2 classes .* 3 samples",

@@ -108,6 +108,12 @@ def test_a_batch_in_which_nothing_counts_has_loss_and_gradient_zero() -> None:
     assert value == 0
 
 
+def test_only_the_ratios_of_sample_weights_count() -> None:
+    for loss in (CrossEntropy(weighted=True), CrossEntropy(weighted=True, class_weights=(1, 2, 3, 4, 5))):
+        values = [evaluate(loss, {"z": Z}, {"target": Y, "sample_weight": S * part})[0] for part in (1, 1e-3, 1e3)]
+        assert values == pytest.approx([values[0]] * 3)
+
+
 def test_scores_of_any_size_stay_finite() -> None:
     z = np.array([[1e4, -1e4, 0.0], [-1e4, 1e4, 5.0]], np.float32)
     value, gradients = evaluate(CrossEntropy(), {"z": z}, {"target": np.array([1, 1])})
@@ -217,6 +223,12 @@ def test_wrong_choices_are_refused_in_words() -> None:
         CrossEntropy(label_smoothing=1)
     with pytest.raises(InputError, match="3 class_weights for 5 classes"):
         CrossEntropy(class_weights=(1, 2, 3)).write(w, {"z": "z"})
+    with pytest.raises(InputError, match="class_weights must not be negative"):
+        CrossEntropy(class_weights=(1, -2, 3, 1, 1))
+    with pytest.raises(InputError, match="positive_weights must not be negative"):
+        BinaryCrossEntropy(positive_weights=(-1,))
+    with pytest.raises(InputError, match="3 positive_weights for 5 scores"):
+        BinaryCrossEntropy(positive_weights=(1, 2, 3)).write(w, {"z": "z"})
     with pytest.raises(InputError, match=r"no output 'y'.* z"):
         CrossEntropy(output="y").write(w, {"z": "z"})
     with pytest.raises(InputError, match="more than one output"):

@@ -98,6 +98,8 @@ def test_cosine_losses_compare_directions() -> None:
     value, gradients = evaluate(CosineDistance(), {"y": np.zeros((2, 3))}, {"target": A[:2]})
     assert value == 1
     assert np.isfinite(gradients["y"]).all()
+    # Short vectors have a direction too: only below a length of 1e-8 none is left.
+    assert evaluate(CosineDistance(), {"y": A * 1e-6}, {"target": A})[0] == pytest.approx(0, abs=1e-9)
 
 
 def test_contrastive_pairs_attract_and_repel() -> None:
@@ -159,6 +161,16 @@ def test_distillation_mixes_a_cooled_teacher_with_hard_labels() -> None:
     assert_loss(Distillation(temperature=2, mix=1), {"z": z}, {"teacher": teacher}, soft)
     loss = Distillation(temperature=2, mix=0.7, weighted=True)
     assert_loss(loss, {"z": z}, {"teacher": teacher, "target": y, "sample_weight": S}, both)
+
+    def smoothed(z: np.ndarray) -> float:
+        wanted = 0.8 * np.eye(5)[y] + 0.2 / 5
+        return 0.7 * soft(z) + 0.3 * mean(-(wanted * log_softmax(z)).sum(1))
+
+    loss = Distillation(temperature=2, mix=0.7, label_smoothing=0.2)
+    assert_loss(loss, {"z": z}, {"teacher": teacher, "target": y}, smoothed)
+    for mix in (0, 1.5):
+        with pytest.raises(InputError, match=r"mix must be in \(0, 1\]"):
+            Distillation(mix=mix)
     # A student that is its teacher has nothing to learn.
     value, gradients = evaluate(Distillation(mix=1), {"z": teacher}, {"teacher": teacher})
     assert abs(value) < 1e-12

@@ -96,11 +96,28 @@ def test_rounding_starts_near_the_model_and_the_export_gives_its_very_outputs(sy
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
 
 
+@pytest.mark.parametrize(
+    ("inputs", "turned", "axis"),
+    [
+        (["w", "x"], {}, 0), (["w", "x"], {"transA": 1}, 1), (["w", "x"], {"transB": 1}, 0),
+        (["x", "w"], {}, 1), (["x", "w"], {"transB": 1}, 0), (["x", "w"], {"transA": 1}, 1),
+    ],
+)  # fmt: skip
+def test_each_output_of_a_gemm_has_its_step_however_its_sides_lie(
+    inputs: list[str], turned: dict[str, int], axis: int
+) -> None:
+    stored = {"w": RNG.standard_normal((4, 4)).astype(np.float32)}
+    model = model_of([helper.make_node("Gemm", inputs, ["y"], "g", **turned)], stored, [4, 4])
+    found = fake_quantize(model, {"x": (-1.0, 1.0)})
+    assert {q.value: q.axis for q in found.quantizers} == {"w": axis, "x": None}
+
+
 def test_trained_values_take_the_place_of_the_stored_ones() -> None:
+    """Weights beyond the reach of their steps end at the last one."""
     found, x = quantized(), images()
     new = {"conv.b": RNG.standard_normal(4).astype(np.float32)}
     new |= {
-        name: np.asarray(RNG.random(Writer(found.model).array(name).shape) * 0.1 + 0.01, np.float32)
+        name: np.asarray(RNG.random(Writer(found.model).array(name).shape) * 0.02 + 0.005, np.float32)
         for name in found.scales
     }
     trained = Writer(found.model)

@@ -16,6 +16,7 @@ from edgewise.clock import FixedClock
 from edgewise.errors import CheckpointError, DataError, InputError, TensorError, TrainingDivergedError
 from edgewise.measure.metric import Metric
 from edgewise.training.data.batches import ArrayBatches, Batches
+from edgewise.training.data.chance import seed_at
 from edgewise.training.run.history import Progress, Watch
 from edgewise.training.run.loop import Checkpoints, Evaluate, Predict, fit
 from edgewise.training.run.schedules import parse_schedule
@@ -115,17 +116,18 @@ def test_evaluation_may_be_rarer_but_never_misses_the_end() -> None:
     assert [record.metric is not None for record in result.history] == [False, True, False, True, True]
 
 
-def test_an_average_of_the_weights_is_evaluated_and_kept() -> None:
+@pytest.mark.parametrize("best", [0, -1])
+def test_an_average_of_the_weights_is_evaluated_and_the_best_one_kept(best: int) -> None:
     running, plain = stepper(), stepper()
     answers: list[Array] = []
 
     def evaluate(predict: Predict) -> Metric:
         answers.append(predict({"x": HELD_X})["logits"])
-        return metric(len(answers) / 10)
+        return metric(len(answers) / 10, higher=best == -1)
 
     fit(running, train(), evaluate, replace(SETTINGS, average=0.95))
     fit(plain, train(), None, SETTINGS)
-    np.testing.assert_array_equal(running.predict({"x": HELD_X})["logits"], answers[-1])
+    np.testing.assert_array_equal(running.predict({"x": HELD_X})["logits"], answers[best])
     assert not same(running.state((PARAMETER,)), plain.state((PARAMETER,)))
 
 
@@ -153,6 +155,18 @@ def test_settings_reach_the_step() -> None:
     assert np.abs(firm.state()["param/w1"]).sum() < np.abs(slack.state()["param/w1"]).sum()
     with pytest.raises(InputError, match="no input for beta"):
         fit(stepper(), train(), None, replace(SETTINGS, scalars={"beta": 1.0}))
+
+
+def test_no_two_batches_of_a_run_have_the_same_seed() -> None:
+    """Else dropout would leave out the same units in every epoch."""
+    running, seeds = stepper(), list[int]()
+
+    def watch(progress: Progress) -> None:
+        if progress.record is None:
+            seeds.append(int(running._scalars["seed"]))
+
+    fit(running, train(), None, SETTINGS, watch=watch)
+    assert seeds == [seed_at(SETTINGS.seed, at) for at in range(4 * 6)]
 
 
 def interrupting(at: int) -> Watch:
@@ -200,6 +214,18 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     assert same(whole.state(), again.state())
     assert [record.loss for record in result.history] == [record.loss for record in want.history]
     assert (result.best, result.best_epoch) == (want.best, want.best_epoch)
+
+
+@pytest.mark.parametrize("stop", [2, 5])
+def test_a_run_goes_on_in_the_middle_of_an_update(tmp_path: Path, stop: int) -> None:
+    """Four batches make one, and a checkpoint may lie between them."""
+    step = mlp_step(accumulates=4)
+    whole, again = Stepper(step, threads=1), Stepper(step, threads=1)
+    fit(whole, train(), None, SETTINGS)
+    keep = Checkpoints(tmp_path, every_steps=1)
+    fit(Stepper(step, threads=1), train(), None, SETTINGS, checkpoints=keep, watch=interrupting(stop))
+    fit(again, train(), None, SETTINGS, checkpoints=keep)
+    assert same(whole.state(), again.state())
 
 
 def test_a_finished_run_gives_its_result_again_without_training(tmp_path: Path) -> None:
@@ -344,6 +370,7 @@ def test_settings_are_checked_all_at_once() -> None:
         "patience",
         "average",
         "evaluate_every",
+        "seed is a setting of its own",
         "x is not",
     ):
         assert name in str(caught.value)

@@ -45,6 +45,9 @@ def test_one_cycle_rises_to_the_peak_and_falls_far_below_the_start() -> None:
     assert found[30] == 1.0
     assert found[65] == pytest.approx((1 + 1 / 250_000) / 2)
     assert found[100] == pytest.approx(1 / 250_000)
+    # Nothing is left of the run to fall in, or to rise in.
+    assert factors("one-cycle:peak=1", 5)[-1] == 1.0
+    assert factors("one-cycle:peak=0", 5)[0] == 1.0
 
 
 @given(st.sampled_from(sorted(SCHEDULES)), st.integers(1, 200), st.floats(0, 1))

@@ -13,7 +13,7 @@ pytest.importorskip("onnx")
 from tests.training.hand_steps import CLASSES, FEATURES, SHAPES, blobs, mlp_step
 
 from edgewise.errors import ModelError, TensorError, TrainingDivergedError
-from edgewise.training.run.step_file import OPTIMIZER, PARAMETER, TrainingStep
+from edgewise.training.run.step_file import OPTIMIZER, PARAMETER, StateSpec, TrainingStep
 from edgewise.training.run.stepper import Stepper
 
 X, Y = blobs(96)
@@ -107,6 +107,21 @@ def test_batches_that_are_added_up_are_one_large_batch() -> None:
     assert running.in_place
     for name, value in whole.weights().items():
         np.testing.assert_allclose(running.weights()[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_a_reset_forgets_what_was_added_up() -> None:
+    running = stepper(mlp_step(accumulates=3))
+    running.step(batch(0))
+    running.reset()
+    assert [running.step(batch(0)).updated for _ in range(3)] == [False, False, True]
+
+
+def test_a_visitor_reads_and_cannot_write() -> None:
+    def spoil(state: StateSpec, live: npt.NDArray[np.generic]) -> None:
+        live[...] = 0
+
+    with pytest.raises(ValueError, match="read-only"):
+        stepper().visit(spoil)
 
 
 def test_predict_uses_the_weights_as_they_are_now() -> None:

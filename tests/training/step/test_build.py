@@ -113,6 +113,13 @@ def test_an_optimiser_is_the_one_of_its_paper(optimizer: Optimizer) -> None:
         np.testing.assert_allclose(stepper.state()[name], value, rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
+def test_a_negative_rate_or_decay_is_refused(kind: type[SGD] | type[Adam] | type[AdamW]) -> None:
+    for wrong in ({"rate": -0.1}, {"decay": -0.1}, {"rate": float("nan")}):
+        with pytest.raises(InputError, match="have to be 0 or more"):
+            kind(**wrong)
+
+
 @pytest.mark.parametrize("most", [1e9, 0.3])
 def test_adding_up_batches_is_one_large_batch(most: float) -> None:
     """Clipped once, by the length of the whole gradient."""
@@ -237,6 +244,13 @@ def test_every_node_without_a_gradient_is_named_before_anything_runs() -> None:
     with pytest.raises(UnsupportedError, match=r"Det \(first\)") as caught:
         build_step(model, MeanSquaredError(), SGD(), ["w", "b"])
     assert caught.value.details["nodes"][0]["operator"] == "Det"
+
+
+def test_a_fixed_batch_is_one_everywhere() -> None:
+    spec = step_of(SGD(), batch=SAMPLES).spec
+    assert {value.shape[0] for value in (*spec.inputs, *spec.targets, *spec.outputs, *spec.forward_outputs)} == {
+        SAMPLES
+    }
 
 
 def test_labels_carry_their_limit_and_the_seed_is_a_number_of_the_step() -> None:
