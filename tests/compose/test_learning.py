@@ -140,6 +140,12 @@ def test_held_out_examples_choose_the_weights_that_stay() -> None:
     assert result.best.value == np.mean(np.array(trainer.predict(X[8:]).index) == CLASSES[8:])
 
 
+@pytest.mark.parametrize("held_out", [X[8:], (X[8:],), ()])
+def test_held_out_examples_that_are_no_pair_are_refused(held_out: Any) -> None:
+    with pytest.raises(InputError, match="held_out is examples and what they are"):
+        load().trainer(threads=1).fit(X[:8], NAMES[:8], held_out=held_out)
+
+
 def test_weights_of_another_step_are_refused(learnt: Path, tmp_path: Path) -> None:
     data = learnt.read_bytes()
     other = tmp_path / "other"
@@ -149,8 +155,9 @@ def test_weights_of_another_step_are_refused(learnt: Path, tmp_path: Path) -> No
     with pytest.raises(MismatchError, match="another training step"):
         load().trainer().load(other)
     (tmp_path / "cut").write_bytes(data[:-8])
-    with pytest.raises(HostileBundleError):
+    with pytest.raises(HostileBundleError, match="the file of weights is damaged") as told:
         load(personal=tmp_path / "cut")
+    assert "learn again" in told.value.remedy, "no publisher has another copy"
     with pytest.raises(InputError, match="requirements choose"):
         load(personal=learnt, require={"engine": "onnxruntime"})
 

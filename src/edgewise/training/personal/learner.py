@@ -10,7 +10,7 @@ import numpy as np
 
 from edgewise.bundle.document import Document, Variant
 from edgewise.bundle.safetensors import Array
-from edgewise.errors import DataError, TensorError
+from edgewise.errors import DataError, InputError, TensorError
 from edgewise.measure.metrics import accuracy
 from edgewise.runtime.answer import Answer
 from edgewise.runtime.inputs import checks_for
@@ -96,6 +96,8 @@ class PersonalTrainer:
         Raises TensorError for inputs that do not fit the interface, DataError that names a label which the model does not
         have, MemoryBudgetError for a batch over the budget, TrainingDivergedError (the last good weights are back then).
         """
+        if held_out is not None and not (isinstance(held_out, tuple | list) and len(held_out) == 2):
+            raise InputError("held_out is examples and what they are", remedy="Pass a pair of both: held_out=(x, y).")
         arrays, count = self._taken(x)
         targets = as_targets(y, self._step.spec.targets, self._document.labels, count)
         return self._trainer.fit(

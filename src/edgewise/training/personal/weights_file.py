@@ -7,12 +7,13 @@ import numpy as np
 
 from edgewise.bundle.limits import Limits
 from edgewise.bundle.safetensors import Array, dump_arrays, parse_arrays
-from edgewise.errors import MismatchError, TensorError
+from edgewise.errors import HostileBundleError, MismatchError, TensorError
 from edgewise.store.files import read_bounded, write_bytes
 
 __all__ = ["read_weights", "step_of", "write_weights"]
 
 _STEP = "edgewise/step"  # the digest of the step that they belong to
+_REMEDY = "Put back a copy of what was saved, or learn again; without it the model answers as it came."
 _LARGEST = (2 << 30) - 1  # bytes
 
 
@@ -50,7 +51,14 @@ def read_weights(path: Path, step: str) -> dict[str, Array]:
 
 
 def _arrays(path: Path) -> dict[str, Array]:
-    return parse_arrays(read_bounded(path, _LARGEST, "the file of weights"), str(path), Limits(array_bytes=_LARGEST))
+    data = read_bounded(path, _LARGEST, "the file of weights")
+    try:
+        return parse_arrays(data, str(path), Limits(array_bytes=_LARGEST))
+    except HostileBundleError as error:
+        # No publisher has another copy: it was learnt here.
+        raise HostileBundleError(
+            error.rule, f"the file of weights is damaged: {error.what.removesuffix(f' [{error.rule}]')}", remedy=_REMEDY
+        ) from None
 
 
 def _digest(arrays: Mapping[str, Array]) -> str:
