@@ -37,6 +37,8 @@ class Dataset:
     def __post_init__(self) -> None:
         if self.x.ndim < 1 or len(self.x) == 0 or self.y.ndim < 1:
             raise DataError("the data set has no samples", rule="dataset-empty")
+        if self.x.size == 0:
+            raise DataError(f"samples of the shape {self.x.shape[1:]} hold nothing", rule="dataset-empty")
         for name, array in (("y", self.y), ("group", self.group)):
             if array is not None and (array.ndim < 1 or len(array) != len(self.x)):
                 raise DataError(
@@ -92,6 +94,8 @@ def read_dataset(
     with path.open("rb") as file:
         digest, _ = digest_of_stream(file)
     labels = tuple(str(label) for label in arrays.get("class_names", np.empty(0, "U1")).ravel())
+    if "y" in arrays and arrays["y"].ndim < 1:
+        raise DataError(f"{path.name}: y is a single value, and one is needed for each sample", rule="dataset-lengths")
     y = arrays["y"] if "y" in arrays else np.zeros(len(arrays["x"]) if arrays["x"].ndim else 0, np.int64)
     return Dataset(arrays["x"], y, arrays.get("group"), labels, path.stem, digest)
 

@@ -266,3 +266,9 @@ def test_one_file_is_split(tmp_path: Path) -> None:
     assert "groups are in the training and in the evaluation data" in warnings[0]
     halves, warnings = read_split(tmp_path / "d.npz", share=0.25, by_group=True)
     assert warnings == ()
+
+
+def test_a_number_that_is_no_class_is_named_by_row(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"text,label\none,0\ntwo,{10**30}\n")
+    with pytest.raises(DataError, match="label is beyond any class number in row 1"):
+        read_training_data(tmp_path / "t.csv")

@@ -18,6 +18,7 @@ __all__ = ["USUAL", "Columns", "dataset_of_columns"]
 Values = Sequence[Any] | Array
 _LABELS = ("label", "y", "target", "class", "intent")
 _TEXTS = ("text", "sentence", "utterance", "query")
+_MOST = 2**53  # whole numbers beyond it are not exact as they are read
 _REMEDY = "Correct the rows that are named; rows count from 0, without a heading."
 
 
@@ -86,6 +87,9 @@ def _targets(values: Values, column: str, problems: list[str]) -> tuple[Array, t
         y = np.array(numbers, np.float64)
         if len(rows := np.flatnonzero(~np.isfinite(y))):
             problems.append(f"{column} is not finite in {rows_by_number(rows)}")
+        if whole and len(rows := np.flatnonzero(np.abs(y) >= _MOST)):
+            problems.append(f"{column} is beyond any class number in {rows_by_number(rows)}")
+            return np.zeros(len(values), np.int64), ()
         return (y.astype(np.int64) if whole else y.astype(np.float32)), ()
     if len(rows := _rows_where(values, lambda value: not isinstance(value, str))):
         problems.append(f"{column} is text in some rows, and not in {rows_by_number(rows)}")

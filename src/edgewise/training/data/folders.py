@@ -44,6 +44,10 @@ def read_folder(
     if len(sound) != 1:
         found = "both images and wav files" if sound else "no class folders with images or wav files"
         raise DataError(f"{folder} has {found}", remedy="Use one folder for each class, with one kind of files.")
+    # Before any is made: one picture of the size that is asked for can be more than there is memory.
+    each = 4 * (length or 0) if sound == {True} else size[0] * size[1] * (channels or 1) if size else 0
+    if each * len(files) > limits.array_bytes:
+        raise _too_large(folder, limits)
     filled = {at for at, _ in files}
     problems = [f"{part.name}: the class folder is empty" for at, part in enumerate(classes) if at not in filled]
     samples: list[Array | None] = []
@@ -61,10 +65,7 @@ def read_folder(
             continue
         used += sample.nbytes
         if used > limits.array_bytes:
-            raise DataError(
-                f"{folder} takes more than the {limits.array_bytes} bytes that are read",
-                remedy="Use smaller images or shorter clips, or part of the data.", rule="dataset-size",
-            )  # fmt: skip
+            raise _too_large(folder, limits)
         samples.append(sample)
     samples = _in_colour(samples) if sound == {False} else samples
     problems += _unlike(rates, files, samples)
@@ -75,6 +76,13 @@ def read_folder(
     return Dataset(
         np.stack([sample for sample in samples if sample is not None]), np.array([at for at, _ in files], np.int64), None,
         tuple(part.name for part in classes), folder.name, digest_of_files(folder, [file for _, file in files]),
+    )  # fmt: skip
+
+
+def _too_large(folder: Path, limits: Limits) -> DataError:
+    return DataError(
+        f"{folder} takes more than the {limits.array_bytes} bytes that are read",
+        remedy="Use smaller images or shorter clips, or part of the data.", rule="dataset-size",
     )  # fmt: skip
 
 

@@ -38,6 +38,12 @@ def split(data: Dataset, share: float = 0.2, seed: int = 0) -> Split:
         rows = rng.permutation(np.flatnonzero(classes == value))
         count = round(share * len(rows))
         held[rows[: min(max(count, 1), len(rows) - 1)]] = True
+    if not held.any() and len(data) > 1:
+        raise DataError(
+            "one sample of every class is too few to hold any out",
+            remedy="Add samples; or is y no class at all?",
+            rule="split-few",
+        )
     return _halves(data, held)
 
 
