@@ -93,7 +93,8 @@ def plan_network(
     name: str, recipe: Recipe, front: Front, data: Dataset, *, seed: int, items: int = 0, unknown: bool = False,
     popular: Popularity | None = None,
 ) -> Plan:  # fmt: skip
-    """The network ``name`` for ``data``, with starting values drawn from ``seed``. items: of a recommender's catalogue.
+    """The network ``name`` for ``data``, with starting values drawn from ``seed``. items: of a recommender's catalogue; of tokens
+    the highest.
 
     unknown: samples that belong to no class are learnt as well, so that targets are distributions.
 
@@ -106,7 +107,7 @@ def plan_network(
     if front.encoder is not None:
         settings = _text_settings(name, front) | settings
     elif front.kind == "tokens":
-        settings.setdefault("vocabulary", int(data.x.max()) + 1)
+        settings.setdefault("vocabulary", max(int(data.x.max()), items) + 1)
     if name == "two-tower":
         settings.setdefault("items", items)
     if name == "ssd":
@@ -146,12 +147,17 @@ def plan_file(
     own = class_count(model, deciding)
     head: tuple[str, ...] = ()
     if new_head or (task == "classification" and own != wanted and own is not None):
-        made = replace_head(model, wanted if task == "classification" else own or 1, seed, deciding)
+        made = replace_head(model, wanted if task == "classification" else _values(data), seed, deciding)
         model, head = made.model, made.parameters
     name = next(value.name for value in inputs)
     if task == "classification":
         plan = _classifier(model, front, wanted, recipe.label_smoothing, started=not head, output=deciding)
         return replace(plan, input=name, head=head)
+    if not head and own is not None and own != _values(data):
+        raise InputError(
+            f"the model answers {own} values for each sample at {deciding}, and y has {_values(data)} for {chosen}",
+            remedy="Learn a new last layer (--head), or bring y to the values of the model.",
+        )
     rank = len(next(value.shape or () for value in describe(model).outputs if value.name == deciding))
     losses: dict[str, Loss] = {
         "bce": BinaryCrossEntropy(output=deciding), "mse": MeanSquaredError(output=deciding), "huber": Huber(output=deciding),
@@ -197,6 +203,10 @@ def _other_task(
     if task == "segmentation":
         return DiceCrossEntropy(output="logits"), "logits", lambda data: {"target": data.y.astype(np.int64)}, None
     return CrossEntropy(output="logits"), "logits", lambda data: {"target": data.y.astype(np.int64)}, None
+
+
+def _values(data: Dataset) -> int:
+    return int(data.y.shape[1]) if data.y.ndim > 1 else 1
 
 
 def _classes(task: str, data: Dataset) -> int:
