@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from edgewise.compose.pack_options import check_target
 from edgewise.compose.training_data import Material, read_material
 from edgewise.compose.training_model import make_front, make_plan, read_source, wanted_by
-from edgewise.compose.training_options import read_recipe
+from edgewise.compose.training_options import check_options, read_recipe
 from edgewise.compose.training_run import Report, Run, run_seed
 from edgewise.store.files import write_bytes
 from edgewise.training.recipes.plan import Plan
@@ -54,7 +53,7 @@ def train(options: Namespace, report: Report) -> Trained:
 
     Several seeds are trained one after another; the model of the median figure is kept, so that the file is what its figure says.
     """
-    check_target(options.output)
+    check_options(options)
     recipe = read_recipe(options)
     source = read_source(options.network)
     material = read_material(options, wanted_by(source), report.fetched)

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +10,15 @@ import numpy as np
 from edgewise.compose.data_sets import data_set_folder
 from edgewise.compose.demo import digits_data
 from edgewise.errors import DataError, InputError
-from edgewise.measure.dataset import Dataset, with_labels
+from edgewise.measure.dataset import Dataset, rows_by_number, with_labels
 from edgewise.measure.media import read_wav
 from edgewise.measure.npz import Array
 from edgewise.net.catalogue import list_sets
+from edgewise.networks.registry import NETWORKS
 from edgewise.training.data.checks import check_data
 from edgewise.training.data.columns import Columns
 from edgewise.training.data.next_items import Choices, films, next_items
+from edgewise.training.data.places import check_masks, check_objects
 from edgewise.training.data.public_sets import activity, intents, pcb_defects, spoken_digits
 from edgewise.training.data.sources import read_training_data
 from edgewise.training.data.splitting import Split, split, split_groups
@@ -76,25 +78,39 @@ def read_material(options: Namespace, wanted: Wanted, progress: Progress) -> Mat
     path = Path(options.train)
     if options.train in named and not path.exists():
         return _public(options, wanted, progress)
-    rate = options.sample_rate or _rate_of(path)
+    own = _rate_of(path)
+    if own and options.sample_rate not in (0, own):
+        raise InputError(
+            f"--sample-rate {options.sample_rate}: the clips in {path} say {own} themselves", remedy="Leave it out."
+        )
+    rate = options.sample_rate or own
     length = options.length or wanted.length or (rate if path.is_dir() and rate else None)
     columns = Columns(label=options.label_column, text=options.text_column, group=options.group_column)
     size = options.size or wanted.size
-    data = _read(path, size, wanted.channels, length, columns, options.labels)
+    data = _read(path, size, wanted.channels, length, columns, options.labels, options.network)
+    if path.is_dir() and (options.length if data.x.ndim > 2 else options.size):
+        what, option = ("pictures", "--length") if data.x.ndim > 2 else ("sound", "--size")
+        raise InputError(f"{path} holds {what}, and {option} is for the other kind", remedy="Leave it out.")
     if options.eval is None:
         halves = _halves(data, options)
     else:
         _alone(options, "--eval", "share", "by_group", "hold_out")
-        other = _read(Path(options.eval), size, wanted.channels, length, columns, options.labels)
+        other = _read(Path(options.eval), size, wanted.channels, length, columns, options.labels, options.network)
         halves = Split(data, with_labels(other, data.labels))
     pictures = path.is_dir() and data.x.ndim == 4
     return Material(halves, rate, warnings=_checked(halves, options), size=size if pictures else None)
 
 
 def _read(
-    path: Path, size: tuple[int, int] | None, channels: int | None, length: int | None, columns: Columns, labels: Path | None
+    path: Path, size: tuple[int, int] | None, channels: int | None, length: int | None, columns: Columns, labels: Path | None,
+    network: str,
 ) -> Dataset:  # fmt: skip
     data = read_training_data(path, size=size, channels=channels, length=length, columns=columns)
+    if network in NETWORKS and data.x.dtype in (
+        np.float16,
+        np.float64,
+    ):  # networks learn from float32, and are files for it
+        data = replace(data, x=data.x.astype(np.float32))
     if labels is None:
         return data
     try:
@@ -103,6 +119,12 @@ def _read(
         raise DataError(
             f"the labels {labels} cannot be read: {error}", remedy="Write one class a line, in UTF-8."
         ) from None
+    if not names or len(set(names)) < len(names):
+        twice = next((name for name in names if names.count(name) > 1), "")
+        raise DataError(
+            f"the labels {labels} name {f'{twice!r} twice' if twice else 'no class'}",
+            remedy="Write one class a line, each once.",
+        )
     if data.labels:
         return with_labels(data, names)
     return Dataset(data.x, data.y, data.group, names, data.name, data.digest)
@@ -125,7 +147,11 @@ def _without(data: Dataset, group: str) -> Split:
 
 
 def _alone(options: Namespace, option: str, *others: str) -> None:
-    given = [f"--{name.replace('_', '-')}" for name in others if getattr(options, name)]
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in others
+        if getattr(options, name) or (name == "share" and options.share is not None)
+    ]
     if given:
         raise InputError(
             f"{option} says what is held out, and so does {' and '.join(given)}", remedy="Leave one of them out."
@@ -167,12 +193,21 @@ def _public(options: Namespace, wanted: Wanted, progress: Progress) -> Material:
 
 
 def _checked(halves: Split, options: Namespace) -> tuple[str, ...]:
+    if options.network == "unet":
+        check_masks(halves.train, halves.evaluation)
+    if options.network == "ssd":
+        check_objects(halves.train, halves.evaluation)
     if options.network != "two-tower":
         return check_data(halves.train, halves.evaluation, least=1 if options.eval else 2)
     # Items are no classes: that some are rare, or new in the evaluation, is how it is.
     for what, data in (("training data", halves.train), ("evaluation data", halves.evaluation)):
         whole = data.x.ndim == 2 and data.y.ndim == 1 and data.x.dtype.kind in "iu" and data.y.dtype.kind in "iu"
-        if not whole or data.x.min() < 0 or data.y.min() < 1:
+        if whole and len(rows := np.flatnonzero((data.x < 0).any(axis=1) | (data.y < 1))):
+            raise DataError(
+                f"{what}: items count from 1, and in a history 0 is nothing; there are others in {rows_by_number(rows)}",
+                remedy="Number the items from 1.", rule="training-data",
+            )  # fmt: skip
+        if not whole:
             raise DataError(
                 f"{what}: histories are x (N, length) of item numbers from 1, 0 for nothing, and y (N,) the item that came next; "
                 f"x is {data.x.dtype} {data.x.shape}, y {data.y.dtype} {data.y.shape}",

@@ -3,6 +3,7 @@
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 from onnx import ModelProto
 
 from edgewise.compose.training_data import Material, Wanted, kind_of
@@ -10,7 +11,9 @@ from edgewise.compose.training_files import front_of_file, hashing_of_file
 from edgewise.errors import InputError
 from edgewise.graph.inspect import read_model
 from edgewise.importing.onnx_file import import_onnx
+from edgewise.measure.dataset import rows_by_number
 from edgewise.networks.registry import NETWORKS
+from edgewise.training.data.checks import refuse
 from edgewise.training.data.popularity import Popularity, popularity
 from edgewise.training.recipes.front import Front, build_front
 from edgewise.training.recipes.plan import Plan, plan_file, plan_network
@@ -52,12 +55,23 @@ def make_front(options: Namespace, recipe: Recipe, source: ModelProto | None, ma
     data = material.split.train
     takes = NETWORKS[options.network].input if source is None else _takes(source)
     kind = kind_of(data.x, takes)
+    if kind == "tokens":
+        _refuse_negative(material)
     if source is None:
         return build_front(kind, recipe, data.x, rate=material.rate, spectral=options.network != "cnn1d")
     graph, hashing = front_of_file(options, source, data, kind), hashing_of_file(options.network, kind)
     if kind == "text":
         recipe = recipe.but(text={"weighted": len(source.graph.input) > 1})
     return build_front(kind, recipe, data.x, graph=graph, hashing=hashing, spectral=False)
+
+
+def _refuse_negative(material: Material) -> None:
+    halves = (("training data", material.split.train), ("evaluation data", material.split.evaluation))
+    negative = [(what, np.flatnonzero((half.x < 0).any(axis=1))) for what, half in halves]
+    refuse(
+        [f"{what}: ids of tokens count from 0, and some are below in {rows_by_number(at)}" for what, at in negative if len(at)],
+        "the data cannot be trained with",
+    )  # fmt: skip
 
 
 def _takes(model: ModelProto) -> str:
@@ -72,7 +86,7 @@ def make_plan(
     if source is None:
         strangers = recipe.unknown > 0 and material.unknown is not None
         return plan_network(
-            options.network, recipe, front, data, seed=seed, items=_items(material), unknown=strangers,
+            options.network, recipe, front, data, seed=seed, items=_items(options.network, material), unknown=strangers,
             popular=_popular(recipe, material),
         )  # fmt: skip
     return plan_file(
@@ -87,8 +101,10 @@ def _popular(recipe: Recipe, material: Material) -> Popularity | None:
     return popularity(log.item, log.time, material.times, items=len(log.names), **own)
 
 
-def _items(material: Material) -> int:
+def _items(network: str, material: Material) -> int:
+    """The highest number of an item (of a token), held out or not."""
     if material.names or material.split.train.x.dtype.kind not in "iu":
         return len(material.names)
     halves = (material.split.train, material.split.evaluation)
-    return int(max(part.max() for half in halves for part in (half.x, half.y)))
+    parts = [part for half in halves for part in ((half.x, half.y) if network == "two-tower" else (half.x,))]
+    return int(max(part.max() for part in parts))

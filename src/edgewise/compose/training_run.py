@@ -12,7 +12,8 @@ import numpy as np
 from onnx import ModelProto
 
 from edgewise.compose.training_data import Material
-from edgewise.errors import MismatchError
+from edgewise.digests import digest_of
+from edgewise.errors import InputError, MismatchError
 from edgewise.graph.image import to_size
 from edgewise.graph.inspect import describe
 from edgewise.graph.join import prepend
@@ -94,6 +95,11 @@ def run_seed(options: Namespace, recipe: Recipe, plan: Plan, material: Material,
         _refuse_over_budget(options, recipe, plan, assembly, size, seed)
     stepper = Stepper(assembly.step, options.threads, frugal=options.memory is not None)
     batches = _batches(plan, recipe, material, size)
+    if recipe.epochs * len(batches) < recipe.accumulate:
+        raise InputError(
+            f"--accumulate {recipe.accumulate}: {recipe.epochs} epochs of {len(batches)} batches make no step: nothing would learn",
+            remedy="Accumulate less, take smaller batches (--batch), or more epochs.",
+        )
     inputs = plan.inputs(held.x)
     table = _opened(plan.behind.SerializeToString(), "the detections", 1) if plan.behind else None
 
@@ -108,9 +114,9 @@ def run_seed(options: Namespace, recipe: Recipe, plan: Plan, material: Material,
         before = evaluate(lambda given: stepper.predict(given, batch=_AT_ONCE))
     checkpoints = None
     if options.checkpoint:
-        checkpoints = Checkpoints(
-            options.checkpoint / f"seed-{seed}", options.checkpoint_every, data=data_digest(train_data)
-        )
+        # The held-out samples too: the best epoch so far was the best on them.
+        data = digest_of(f"{data_digest(train_data)} {data_digest(held)}".encode())
+        checkpoints = Checkpoints(options.checkpoint / f"seed-{seed}", options.checkpoint_every, data=data)
     result = fit(
         stepper, Prefetched(batches), evaluate, recipe.fit_settings(seed, evaluated=True), checkpoints=checkpoints,
         watch=lambda progress: report.step(seed, progress), predict_batch=_AT_ONCE,

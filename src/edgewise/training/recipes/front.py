@@ -112,18 +112,25 @@ def build_front(
 def _hashing(given: Mapping[str, Any]) -> TextHash:
     chosen = {key: value for key, value in given.items() if key in {"buckets", "length", "words", "chars"}}
     if "chars" in chosen:
-        chosen["chars"] = tuple(chosen["chars"])
+        sizes = chosen["chars"]
+        chosen["chars"] = (sizes,) if isinstance(sizes, int) else tuple(sizes)
     return TextHash(**chosen)
 
 
 def _mel_bands(x: Array, rate: int, sound: Mapping[str, float]) -> ModelProto:
     if rate < 1:
         raise InputError(
-            "sound needs its sample rate, so that frequencies can be told apart", remedy="Say it: --sample-rate 16000."
+            f"x is {x.dtype} {x.shape}, which is taken as sound, and sound needs its sample rate: else no frequency is known",
+            remedy="Say it: --sample-rate 16000. Readings of sensors are (N, time, channels); a table of numbers is for cnn1d.",
         )
     if unknown := sorted(set(sound) - set(SOUND)):
         raise InputError(f"sound has no setting {', '.join(unknown)}; it has {', '.join(SOUND)}")
     # Frames of a power of two: other sizes are slow and less exact in a Fourier transform.
+    if rate * sound["window"] < 2:
+        raise InputError(
+            f"a window of {sound['window']} s has less than two samples at {rate} Hz",
+            remedy="Correct --sample-rate, or choose a longer one: --set window=0.025.",
+        )
     size = 1 << ceil(log2(rate * sound["window"]))
     samples = int(x.shape[1])
     framing = Framing(rate, size, round(rate * sound["hop"]), centre=False, samples=samples)
