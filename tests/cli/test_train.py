@@ -138,6 +138,9 @@ def test_boxes_become_a_detector(capsys: pytest.CaptureFixture[str], tmp_path: P
         ({}, ("--lr", "1e9"), "are not finite numbers in epoch 1"),
         ({}, ("--set", "widths=wide"), "wrong type: widths 'wide'"),
         ({}, ("--keep", "last", "--patience", 3), "--patience waits"),
+        ({"y": np.int64(3)}, (), "y is a single value"),
+        ({}, ("--lora", 100_000), "adapters of rank 100000 are larger than every layer"),
+        ({}, ("--accumulate", 100), "make no step: nothing would learn"),
     ],
 )  # fmt: skip
 def test_what_cannot_become_a_model_is_refused_and_nothing_is_written(

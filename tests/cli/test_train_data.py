@@ -1,6 +1,7 @@
 """`edgewise train`: what is wrong with the data is said with its row in the data as the user has it, and nothing is written."""
 
 import json
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,23 @@ def test_items_of_histories_are_named(capsys: pytest.CaptureFixture[str], tmp_pa
     assert "x has items below 0 in row 7; training data: the item that came next is below 1 in row 9" in err
 
 
+@pytest.mark.parametrize(
+    ("network", "shape", "y"),
+    [
+        ("two-tower", (30, 0), np.ones(30, np.int64)),
+        ("unet", (30, 0, 16, 1), np.zeros((30, 0, 16), np.int64)),
+        ("cnn", (30, 0, 16, 1), np.arange(30) % 2),
+    ],
+)
+def test_samples_without_anything_in_them_are_refused(
+    network: str, shape: tuple[int, ...], y: np.ndarray, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data = saved(tmp_path, x=np.zeros(shape, np.int64), y=y)
+    code, _, err = run(capsys, network, "--train", data, "-o", tmp_path / "m.onnx", *FAST)
+    assert code == 1
+    assert "so there is nothing in them" in err
+
+
 def test_one_class_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     x, y = signals(24)
     code, _, err = run(capsys, "gru", "--train", saved(tmp_path, x=x, y=y * 0), "-o", tmp_path / "m.onnx", *FAST)
@@ -89,6 +107,20 @@ def test_a_size_that_fits_in_no_memory_is_refused_before_a_picture_is_resized(
     assert "takes more than the 1073741824 bytes" in err
 
 
+def test_a_length_that_fits_in_no_memory_is_refused_before_a_clip_is_padded(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "s" / name).mkdir(parents=True)
+        with wave.open(str(tmp_path / "s" / name / "1.wav"), "wb") as file:
+            file.setparams((1, 2, 8000, 0, "NONE", ""))
+            file.writeframes(bytes(8000))
+    words = ("--length", 1_000_000_000, "-o", tmp_path / "m.onnx", *FAST)
+    code, _, err = run(capsys, "cnn", "--train", tmp_path / "s", *words)
+    assert code == 1
+    assert "takes more than the 1073741824 bytes" in err
+
+
 def test_tokens_beyond_all_reach_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     x, y = np.random.default_rng(0).integers(0, 2**40, (24, 8)), np.arange(24) % 2
     code, _, err = run(capsys, "gru", "--train", saved(tmp_path, x=x, y=y), "-o", tmp_path / "m.onnx", *FAST)
@@ -101,6 +133,8 @@ def test_tokens_beyond_all_reach_are_refused(capsys: pytest.CaptureFixture[str],
     ("setting", "words"),
     [
         ("mels=many", "sound of 4000 Hz cannot be cut by mels=many"),
+        ("mels=9.5", "sound of 4000 Hz cannot be cut by mels=9.5"),
+        ("window=0.0004", "cannot be cut by window=0.0004, hop=0.02"),
         ("window=0", "cannot be cut by window=0, hop=0.02"),
         ("hop=0.0001", "cannot be cut by window=0.025, hop=0.0001"),
         ("widths=1e9", "settings of cnn have the wrong type: widths (1000000000.0,)"),

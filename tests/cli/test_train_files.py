@@ -135,3 +135,20 @@ def test_a_model_of_pictures_takes_them_as_they_lie_in_the_folder(
     for name, wanted in (("dark", 0), ("light", 1)):
         picture = np.asarray(Image.open(tmp_path / f"d/{name}/1.png"))
         assert session.run(None, {entering.name: picture[None]})[0].argmax() == wanted
+
+
+def test_a_file_for_other_numbers_gets_a_last_layer_of_as_many(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    x, y = load_split("eval")
+    data = saved(tmp_path, x=(x[:60, None] / 16).astype(np.float32), y=np.stack([y[:60], -y[:60]], 1) / np.float32(10))
+    (tmp_path / "d.onnx").write_bytes(model_bytes("fp32"))
+    out = tmp_path / "m.onnx"
+    words = (tmp_path / "d.onnx", "--train", data, "--loss", "mse", "-o", out, *FAST)
+    code, _, err = run(capsys, *words)
+    assert code == 1
+    assert "gives 10 numbers a sample" in err
+    assert "--head" in err
+    code, _, err = run(capsys, *words, "--head")
+    assert code == 0, err
+    assert ort.InferenceSession(out).get_outputs()[0].shape[-1] == 2

@@ -15,6 +15,8 @@ from tests.cli.train_data import FAST, bars, run, saved, signals
         (["--checkpoint-every", "5"], "--checkpoint-every needs --checkpoint FOLDER"),
         (["--threads", "0", "--memory", "-5MB"], "--threads is 1 to 256; --memory is above 0"),
         (["--length", "0", "--sample-rate", "-8"], "--length is at least 1; --sample-rate is above 0"),
+        (["--seed", "-1", "--seeds", "0"], "--seeds is at least 1, not 0; --seed is at least 0, not -1"),
+        (["--recompute", "0", "--lora", "-1"], "--lora is at least 0, not -1; --recompute is at least 1, not 0"),
         (["--size", "8x8", "--label-column", "z"], "--size, --label-column changes nothing for"),
         (["--length", "8"], "--length changes nothing for"),
         (["--sample-rate", "8000"], "--sample-rate is for sound, and these samples are image data"),
@@ -57,6 +59,8 @@ def test_a_number_of_bytes_is_finite(capsys: pytest.CaptureFixture[str]) -> None
         (["-o", "m.onnx", "--plot", "folder"], "folder is a folder"),
         (["-o", "folder.onnx"], "folder.labels.txt is a folder"),
         (["-o", "m.onnx", "--checkpoint", "data.npz"], "cannot be written"),
+        (["-o", "m.tflite"], "m.tflite is no name of an ONNX file"),
+        (["-o", "m.onnx", "--plot", "curve.jpg"], "curve.jpg is no name of a picture"),
     ],
 )
 def test_no_hours_are_lost_on_a_path(
@@ -83,3 +87,7 @@ def test_classes_are_named_once(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     code, _, err = run(capsys, "cnn1d", "--train", data, "--labels", names, "-o", tmp_path / "m.onnx", *FAST)
     assert code == 1
     assert "walk more than once" in err
+    names.write_text("\n")
+    code, _, err = run(capsys, "cnn1d", "--train", data, "--labels", names, "-o", tmp_path / "m.onnx", *FAST)
+    assert code == 1
+    assert "name no class" in err

@@ -8,7 +8,7 @@ from typing import Any
 from edgewise.cli.options import byte_count
 from edgewise.cli.output import Progress, add_json, print_json, table
 from edgewise.cli.streams import printable
-from edgewise.errors import InputError, MissingExtraError
+from edgewise.errors import MissingExtraError
 
 __all__ = ["register", "run"]
 
@@ -149,8 +149,6 @@ def run(options: argparse.Namespace) -> int:
         from edgewise.compose.training import train  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"training needs {error.name}", remedy="pip install 'edgewise[train]'") from None
-    if options.seeds < 1 or options.lora < 0 or options.recompute < 1 or options.checkpoint_every < 0:
-        raise InputError("--seeds and --recompute are at least 1, --lora and --checkpoint-every are not negative")
     bar = _Bar()
     try:
         result = train(options, bar)

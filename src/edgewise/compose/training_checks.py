@@ -10,7 +10,7 @@ from edgewise.errors import DataError
 from edgewise.measure.dataset import Dataset, rows_by_number
 from edgewise.networks.registry import NETWORKS
 from edgewise.training.data.annotations import box_problems, pixel_problems
-from edgewise.training.data.checks import check_data, refuse
+from edgewise.training.data.checks import check_data, empty_samples, refuse
 from edgewise.training.data.splitting import Split
 from edgewise.training.recipes.plan import LOSSES
 
@@ -28,7 +28,8 @@ def check_whole(data: Dataset, options: Namespace) -> Dataset:
     Raises DataError with every item at fault.
     """
     task = _task(options)
-    refuse([*_tokens(data, options, "training data"), *_marks(data, task)], "the data cannot be trained with")
+    problems = [*_never(data, options, "training data"), *_marks(data, task)]
+    refuse(problems, "the data cannot be trained with")
     if task == "recommendation":
         _refuse_histories(data)
     elif task in _ANNOTATED:
@@ -45,7 +46,7 @@ def checked(halves: Split, options: Namespace) -> tuple[Split, tuple[str, ...]]:
     """The halves as they are learnt from, and warnings. Raises DataError with every item at fault."""
     task, train, held = _task(options), halves.train, halves.evaluation
     problems = [
-        *_tokens(train, options, "training data"), *_tokens(held, options, "evaluation data"), *_marks(train, task),
+        *_never(train, options, "training data"), *_never(held, options, "evaluation data"), *_marks(train, task),
     ]  # fmt: skip
     refuse(problems, "the data cannot be trained with")
     if task == "recommendation":
@@ -77,6 +78,10 @@ def _refuse_histories(train: Dataset, evaluation: Dataset | None = None) -> None
         *(_histories(evaluation, "evaluation data") if evaluation else ()),
     ]
     refuse(problems, "the data cannot be trained with", f"Histories are so: {_HISTORIES}.")
+
+
+def _never(data: Dataset, options: Namespace, what: str) -> Iterable[str]:
+    return (*empty_samples(data, what), *_tokens(data, options, what))
 
 
 def _tokens(data: Dataset, options: Namespace, what: str) -> Iterable[str]:

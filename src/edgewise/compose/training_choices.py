@@ -28,6 +28,11 @@ def check_options(options: Namespace) -> None:
             (options.threads is None or 1 <= options.threads <= _MOST_THREADS, f"--threads is 1 to {_MOST_THREADS}"),
             (options.memory is None or options.memory > 0, "--memory is above 0"),
             (options.length is None or options.length > 0, "--length is at least 1"),
+            (options.seeds >= 1, f"--seeds is at least 1, not {options.seeds}"),
+            (options.seed >= 0, f"--seed is at least 0, not {options.seed}"),
+            (options.lora >= 0, f"--lora is at least 0, not {options.lora}"),
+            (options.recompute >= 1, f"--recompute is at least 1, not {options.recompute}"),
+            (options.checkpoint_every >= 0, f"--checkpoint-every is at least 0, not {options.checkpoint_every}"),
             (options.sample_rate >= 0, "--sample-rate is above 0"),
             (not options.checkpoint_every or options.checkpoint, "--checkpoint-every needs --checkpoint FOLDER"),
         )
@@ -54,6 +59,10 @@ def _check_paths(options: Namespace) -> None:
             raise InputError(f"{path} is read, and would be written over", remedy="Choose another -o or --plot.")
     if options.checkpoint:
         check_target(options.checkpoint / "seed-0" / "checkpoint-0")
+    if options.output.suffix != ".onnx":
+        raise InputError(f"{options.output} is no name of an ONNX file", remedy="Choose an -o that ends in .onnx.")
+    if options.plot and options.plot.suffix.lower() != ".png":
+        raise InputError(f"{options.plot} is no name of a picture", remedy="Choose a --plot that ends in .png.")
 
 
 def check_data_options(options: Namespace, data: Dataset, public: str = "") -> None:

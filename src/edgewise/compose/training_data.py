@@ -111,6 +111,8 @@ def _read(
         raise DataError(
             f"the labels {labels} cannot be read: {error}", remedy="Write one class a line, in UTF-8."
         ) from None
+    if not names:
+        raise DataError(f"the labels {labels} name no class", remedy="Write one class a line.")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"the labels {labels} have {', '.join(twice)} more than once", remedy="Name each class once.")
     if data.labels:

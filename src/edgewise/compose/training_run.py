@@ -12,7 +12,7 @@ import numpy as np
 from onnx import ModelProto
 
 from edgewise.compose.training_data import Material
-from edgewise.errors import MismatchError, ModelError, TrainingDivergedError
+from edgewise.errors import InputError, MismatchError, ModelError, TrainingDivergedError
 from edgewise.graph.image import to_size
 from edgewise.graph.inspect import describe
 from edgewise.graph.join import prepend
@@ -82,6 +82,14 @@ class Run:
         }  # fmt: skip
 
 
+def _refuse_without_a_step(recipe: Recipe, batches: int) -> None:
+    if recipe.epochs * batches < recipe.accumulate:
+        raise InputError(
+            f"--accumulate {recipe.accumulate}: {recipe.epochs} epochs of {batches} batches make no step: nothing would learn",
+            remedy="Accumulate less, take smaller batches (--batch), or more epochs.",
+        )
+
+
 def run_seed(options: Namespace, recipe: Recipe, plan: Plan, material: Material, seed: int, report: Report) -> Run:
     """Train ``plan`` and measure the file. Raises MemoryBudgetError before anything runs, MismatchError where the file answers
     otherwise than training did, and what ``fit`` raises.
@@ -94,6 +102,7 @@ def run_seed(options: Namespace, recipe: Recipe, plan: Plan, material: Material,
         _refuse_over_budget(options, recipe, plan, assembly, size, seed)
     stepper = Stepper(assembly.step, options.threads, frugal=options.memory is not None)
     batches = _batches(plan, recipe, material, size)
+    _refuse_without_a_step(recipe, len(batches))
     inputs = plan.inputs(held.x)
     table = _opened(plan.behind.SerializeToString(), "the detections", 1) if plan.behind else None
 

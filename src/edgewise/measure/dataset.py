@@ -92,6 +92,8 @@ def read_dataset(
     with path.open("rb") as file:
         digest, _ = digest_of_stream(file)
     labels = tuple(str(label) for label in arrays.get("class_names", np.empty(0, "U1")).ravel())
+    if "y" in arrays and arrays["y"].ndim < 1:
+        raise DataError(f"{path.name}: y is a single value, and one is needed for each sample", rule="dataset-lengths")
     y = arrays["y"] if "y" in arrays else np.zeros(len(arrays["x"]) if arrays["x"].ndim else 0, np.int64)
     return Dataset(arrays["x"], y, arrays.get("group"), labels, path.stem, digest)
 

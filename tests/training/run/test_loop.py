@@ -355,6 +355,11 @@ def test_seconds_come_from_the_clock_and_survive_an_interruption(tmp_path: Path)
     assert [record.seconds for record in result.history] == [6.0, 5.0, 6.0, 6.0]
 
 
+def test_a_setting_that_is_text_is_named() -> None:
+    with pytest.raises(InputError, match="learning_rate is 'fast'; a number is needed"):
+        FitSettings(epochs=1, learning_rate="fast")  # type: ignore[arg-type]
+
+
 def test_settings_are_checked_all_at_once() -> None:
     with pytest.raises(InputError) as caught:
         FitSettings(

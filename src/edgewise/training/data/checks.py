@@ -9,7 +9,7 @@ from edgewise.errors import DataError
 from edgewise.measure.dataset import Dataset, rows_by_number
 from edgewise.measure.npz import Array
 
-__all__ = ["check_data", "refuse"]
+__all__ = ["check_data", "empty_samples", "refuse"]
 
 _REMEDY = "Correct or leave out the items that are named; rows count from 0."
 _SHOWN = 10  # problems in one message; all of them are in its details
@@ -81,8 +81,7 @@ def _unusable(data: Dataset, what: str, shape: tuple[int | str | None, ...] | No
     if data.y.dtype.kind not in "biuf":
         yield f"{what}: y is {data.y.dtype}, and numbers are needed"
     found = data.x.shape[1:]
-    if not data.x.size:
-        yield f"{what}: samples have the shape {_shown(found)}, so there is nothing in them"
+    yield from empty_samples(data, what)
     if shape is not None and (
         len(shape) != len(found)
         or any(isinstance(wanted, int) and wanted != size for wanted, size in zip(shape, found, strict=True))
@@ -90,6 +89,12 @@ def _unusable(data: Dataset, what: str, shape: tuple[int | str | None, ...] | No
         yield f"{what}: samples have the shape {_shown(found)}, the model takes {_shown(shape)}"
     if dtype is not None and data.x.dtype != np.dtype(dtype):
         yield f"{what}: x is {data.x.dtype}, the model takes {dtype}"
+
+
+def empty_samples(data: Dataset, what: str) -> Iterable[str]:
+    """A problem in words where a side of the samples is 0. what: the data, in the message."""
+    if not data.x.size:
+        yield f"{what}: samples have the shape {_shown(data.x.shape[1:])}, so there is nothing in them"
 
 
 def _out_of_range(data: Dataset, what: str, classes: int) -> Iterable[str]:

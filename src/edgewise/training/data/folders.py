@@ -46,7 +46,9 @@ def read_folder(
         raise DataError(f"{folder} has {found}", remedy="Use one folder for each class, with one kind of files.")
     filled = {at for at, _ in files}
     problems = [f"{part.name}: the class folder is empty" for at, part in enumerate(classes) if at not in filled]
-    if sound == {False} and size is not None and size[0] * size[1] * len(files) > limits.array_bytes:
+    # Before any is made: one picture of the size that is asked for can be more than there is memory.
+    each = 4 * (length or 0) if sound == {True} else size[0] * size[1] * (channels or 1) if size else 0
+    if each * len(files) > limits.array_bytes:
         raise _too_large(folder, limits)
     samples: list[Array | None] = []
     used, rates = 0, dict[int, Path]()

@@ -137,12 +137,12 @@ def _mel_bands(x: Array, rate: int, sound: Mapping[str, float]) -> ModelProto:
         )
     if unknown := sorted(set(sound) - set(SOUND)):
         raise InputError(f"sound has no setting {', '.join(unknown)}; it has {', '.join(SOUND)}")
-    wrong = [name for name, value in sound.items() if not isinstance(value, int | float) or not isfinite(value)]
-    if wrong or sound["window"] * rate < 1 or sound["hop"] * rate < 1:
+    wrong = [name for name, value in sound.items() if not _is_number(value, whole=name == "mels")]
+    if wrong or sound["window"] * rate < 2 or sound["hop"] * rate < 1:
         said = ", ".join(f"{name}={sound[name]}" for name in wrong or ("window", "hop"))
         raise InputError(
             f"sound of {rate} Hz cannot be cut by {said}",
-            remedy="These are numbers; window and hop are in seconds and have at least one sample of the sound each.",
+            remedy="These are numbers, mels a whole one; window and hop are in seconds: two samples of the sound or more, and one.",
         )
     # Frames of a power of two: other sizes are slow and less exact in a Fourier transform.
     size = 1 << ceil(log2(rate * sound["window"]))
@@ -151,6 +151,12 @@ def _mel_bands(x: Array, rate: int, sound: Mapping[str, float]) -> ModelProto:
     bank = MelBank(int(sound["mels"]), sound["low"], rate / 2, "htk", area_norm=False)
     loud = to_peak(samples, dtype="int16" if x.dtype == np.int16 else "float32")
     return prepend(loud, log_mel(framing, bank, offset=sound["floor"], time_first=True, input_name="loud"))
+
+
+def _is_number(value: object, *, whole: bool) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isfinite(value) and (not whole or value % 1 == 0)
 
 
 def _augmentation(words: str, kind: Kind, *, spectral: bool) -> _Augmentation:

@@ -147,7 +147,7 @@ def plan_file(
     own = class_count(model, deciding)
     head: tuple[str, ...] = ()
     if new_head or (task == "classification" and own != wanted and own is not None):
-        made = replace_head(model, wanted if task == "classification" else own or 1, seed, deciding)
+        made = replace_head(model, wanted if task == "classification" else _values(data), seed, deciding)
         model, head = made.model, made.parameters
     name = next(value.name for value in inputs)
     if task == "classification":
@@ -200,6 +200,10 @@ def _other_task(
     if task == "segmentation":
         return DiceCrossEntropy(output="logits"), "logits", lambda data: {"target": data.y.astype(np.int64)}, None
     return CrossEntropy(output="logits"), "logits", lambda data: {"target": data.y.astype(np.int64)}, None
+
+
+def _values(data: Dataset) -> int:
+    return int(data.y.shape[1]) if data.y.ndim > 1 else 1
 
 
 def _classes(task: str, data: Dataset) -> int:
@@ -273,7 +277,8 @@ def _values_fit(shape: tuple[int | str, ...], output: str, task: Task, data: Dat
         names = "0 or 1 for each label" if task == "multilabel" else "a value for each of them"
         raise InputError(
             f"the output {output} gives {prod(sizes)} numbers a sample, and y is {data.y.dtype} {data.y.shape}",
-            remedy=f"Give y as (N, {prod(sizes)}), {names}; class numbers (N,) are learnt with --loss cross-entropy.",
+            remedy=f"Give y as (N, {prod(sizes)}), {names}; or learn a new last layer (--head). Class numbers (N,) are learnt "
+            "with --loss cross-entropy.",
         )
 
 

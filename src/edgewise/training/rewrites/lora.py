@@ -62,6 +62,13 @@ def add_lora(
     chosen = [node for node in found if node_name(node) in wanted]
     if not chosen:
         raise InputError("the model has no MatMul, Gemm or Conv node with a stored weight")
+    shapes = [array.shape for node in chosen if (array := writer.array(node.input[1])) is not None]
+    full = max(min(shape[0], int(np.prod(shape[1:]))) for shape in shapes)
+    if rank > full:
+        raise InputError(
+            f"adapters of rank {rank} are larger than every layer: the highest rank of one is {full}",
+            remedy="Choose a small rank, as 4 or 8, or train the weights themselves.",
+        )
     scale = (rank if alpha is None else alpha) / rank
     random = np.random.default_rng(seed)
     adapters = tuple(_beside(writer, node, rank, scale, random) for node in chosen)

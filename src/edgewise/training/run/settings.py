@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 from edgewise.bundle.strict_json import dump_json
@@ -40,6 +41,11 @@ class FitSettings:
     evaluate_every: int = 1
 
     def __post_init__(self) -> None:
+        numbers = ("learning_rate", "weight_decay", "max_norm", "average")
+        texts = [name for name in numbers if not isinstance(getattr(self, name), Real | None)]
+        if texts:
+            given = ", ".join(f"{name} is {getattr(self, name)!r}" for name in texts)
+            raise InputError(f"training cannot be set up so: {given}; a number is needed")
         problems = [
             f"{name} is {getattr(self, name)!r}; at least {least} is needed"
             for name, least in (("epochs", 1), ("evaluate_every", 1), ("patience", 0), ("seed", 0))
