@@ -14,9 +14,9 @@ from edgewise.errors import InputError
 
 __all__ = ["Effort", "Rung", "Wanted", "climb", "ladder"]
 
-_SLACK = 0.03  # accuracy that later rungs may win back, in parts of one; a third of it with each rung
+_SLACK = 0.08  # accuracy that later rungs may win back, in parts of one; a third of it with each rung
 _ETA = 3  # of how many one goes on
-_LEAST_SAMPLES = 64
+_LEAST_SAMPLES, _LEAST_EPOCHS = 64, 2  # less says nothing of what more would do
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,8 @@ def ladder(candidates: int, most: Effort, *, finalists: int = 6, eta: int = _ETA
     for at in range(len(counts)):
         share = eta ** -(len(counts) - 1 - at)
         effort = Effort(
-            max(1, round(most.epochs * share)), min(most.samples, max(_LEAST_SAMPLES, round(most.samples * share)))
+            min(most.epochs, max(_LEAST_EPOCHS, round(most.epochs * share))),
+            min(most.samples, max(_LEAST_SAMPLES, round(most.samples * share))),
         )
         rungs.append(Rung(effort, counts[at + 1] if at + 1 < len(counts) else 0, _SLACK / eta**at))
     return tuple(rungs)

@@ -6,10 +6,14 @@ from typing import Literal
 
 from onnx import ModelProto
 
+from edgewise.compress.distill.distil import Distil
+from edgewise.compress.distill.student import Slimmed
 from edgewise.compress.graph.compact import Compact
 from edgewise.compress.graph.simplify import Simplify
 from edgewise.compress.passes import Pass
 from edgewise.compress.prune.prune import Prune
+from edgewise.compress.quantize.adaround import Adaround
+from edgewise.compress.quantize.aware import Aware
 from edgewise.compress.quantize.dynamic import Dynamic
 from edgewise.compress.quantize.half import Half
 from edgewise.compress.quantize.mixed import Mixed
@@ -33,6 +37,20 @@ def _tuned(effort: Effort, teacher: bytes) -> Pass:
     return FineTune(Tuning(epochs=effort.epochs, learning_rate=1e-3), teacher)
 
 
+def _aware(bits: Literal[8, 4]) -> Link:
+    static = Static(bias="float32", weight_bits=bits, weight_ranges="max" if bits == 8 else "mse")
+    return lambda effort, teacher: Aware(
+        static=static, tuning=Tuning(epochs=effort.epochs, learning_rate=5e-4, weight_decay=0.0)
+    )
+
+
+def _distilled(share: float) -> Link:
+    # A narrow copy has more to learn again than what was pruned.
+    return lambda effort, teacher: Distil(
+        student=Slimmed(share=share), tuning=Tuning(epochs=2 * effort.epochs, learning_rate=3e-3)
+    )
+
+
 def _pruned(share: float) -> Link:
     return lambda effort, teacher: Prune(
         share=share, tuning=Tuning(epochs=effort.epochs, learning_rate=2e-3), multiple=4, count=min(512, effort.samples)
@@ -44,17 +62,22 @@ LINKS: Mapping[str, Link] = {
     "simplify": lambda effort, teacher: Simplify(),
     "compact": lambda effort, teacher: Compact(),
     "tune": _tuned,
+    "distil-50": _distilled(0.5),
+    "distil-25": _distilled(0.25),
+    "int8-aware": _aware(8),
+    "int4-aware": _aware(4),
+    "int8-adaround": lambda effort, teacher: Adaround(static=Static(bias="float32", weight_ranges="mse")),
     "prune-75": _pruned(0.75),
     "prune-50": _pruned(0.5),
     "prune-25": _pruned(0.25),
     "int8": lambda effort, teacher: Static(),
     "int8-s8": lambda effort, teacher: Static(activations="s8"),
     "int8-float-bias": lambda effort, teacher: Static(bias="float32"),
-    "int8-percentile": lambda effort, teacher: Static(ranges="percentile"),
-    "int8-entropy": lambda effort, teacher: Static(ranges="entropy"),
-    "int8-mse": lambda effort, teacher: Static(ranges="mse", weight_ranges="mse"),
-    "int8-corrected": lambda effort, teacher: Static(equalize=True, correct=True),
-    "int8-mixed": lambda effort, teacher: Mixed(share=0.2),
+    "int8-percentile": lambda effort, teacher: Static(bias="float32", ranges="percentile"),
+    "int8-entropy": lambda effort, teacher: Static(bias="float32", ranges="entropy"),
+    "int8-mse": lambda effort, teacher: Static(bias="float32", ranges="mse", weight_ranges="mse"),
+    "int8-corrected": lambda effort, teacher: Static(bias="float32", equalize=True, correct=True),
+    "int8-mixed": lambda effort, teacher: Mixed(share=0.2, static=Static(bias="float32")),
     "int8-dynamic": lambda effort, teacher: Dynamic(),
     "int8-storage": lambda effort, teacher: Storage(bits=8),
     "int4-storage": lambda effort, teacher: Storage(bits=4),
@@ -65,19 +88,26 @@ LINKS: Mapping[str, Link] = {
 _EVERYWHERE = ("simplify > compact", "simplify > fp16 > compact", "int8-storage > compact", "int4-storage > compact")
 _STATIC = (
     "int8 > compact", "int8-float-bias > compact", "int8-percentile > compact", "int8-entropy > compact", "int8-mse > compact",
-    "int8-corrected > compact", "int8-mixed > compact", "simplify > tune > int8-float-bias > compact",
+    "int8-corrected > compact", "int8-mixed > compact", "int8-adaround > compact", "int8-aware > compact", "int4-aware > compact",
+    "simplify > tune > int8-float-bias > compact",
 )  # fmt: skip
-_PRUNED = tuple(
-    f"prune-{share} > {behind}compact" for share in (75, 50, 25) for behind in ("", "int8-float-bias > ", "int8-storage > ")
+# What is cut away learns again; behind it either plain rounding, or learning with the rounding in the way.
+_NARROWED = (
+    "prune-75 > compact", "prune-50 > compact", "prune-25 > compact", "prune-75 > int8-float-bias > compact",
+    "prune-50 > int8-float-bias > compact", "prune-25 > int8-float-bias > compact", "prune-75 > int8-aware > compact",
+    "prune-50 > int8-aware > compact", "prune-25 > int8-aware > compact", "prune-75 > int4-aware > compact",
+    "prune-50 > int4-aware > compact", "prune-50 > int8-storage > compact", "distil-50 > compact", "distil-25 > compact",
+    "distil-50 > int8-aware > compact", "distil-25 > int8-aware > compact", "distil-50 > int4-aware > compact",
+    "distil-50 > prune-75 > int8-aware > compact",
 )  # fmt: skip
 _DYNAMIC = ("int8-dynamic > compact", "simplify > tune > int8-dynamic > compact")
 _BLOCKS = ("int8-blocks > compact", "int4-blocks > compact", "simplify > tune > int4-blocks > compact")
 #: Kind of model -> chains, the plain ones first; words with ">" between them.
 CHAINS: Mapping[Kind, tuple[str, ...]] = {
-    "convolutional": (*_EVERYWHERE, *_STATIC, *_DYNAMIC, *_PRUNED),
-    "recurrent": (*_EVERYWHERE, *_DYNAMIC, *_STATIC, *_PRUNED),
-    "transformer": (*_EVERYWHERE, *_DYNAMIC, *_BLOCKS, *_STATIC, *_PRUNED),
-    "dense": (*_EVERYWHERE, *_STATIC, *_DYNAMIC, *_BLOCKS, *_PRUNED),
+    "convolutional": (*_EVERYWHERE, *_STATIC, *_DYNAMIC, *_NARROWED),
+    "recurrent": (*_EVERYWHERE, *_DYNAMIC, *_STATIC, *_NARROWED),
+    "transformer": (*_EVERYWHERE, *_DYNAMIC, *_BLOCKS, *_STATIC, *_NARROWED),
+    "dense": (*_EVERYWHERE, *_STATIC, *_DYNAMIC, *_BLOCKS, *_NARROWED),
 }
 
 
