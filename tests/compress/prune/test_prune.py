@@ -25,7 +25,7 @@ def widths(model: ModelProto) -> list[int]:
 def test_half_of_the_multiply_adds_are_gone_and_the_answers_are_learnt_again(how: str) -> None:
     model = learnt()
     before = model.SerializeToString()
-    small = Prune(share=0.5, how=how, steps=2, count=128, tuning=TUNING).apply(model, digits())  # type: ignore[arg-type]
+    small = Prune(share=0.5, how=how, steps=2, multiple=1, count=128, tuning=TUNING).apply(model, digits())  # type: ignore[arg-type]
     assert model.SerializeToString() == before
     assert multiply_adds(cut(small).core) <= multiply_adds(cut(model).core) / 2
     assert stored_bytes(cut(small).core) < 0.7 * stored_bytes(cut(model).core)
@@ -54,8 +54,9 @@ def test_names_tell_settings_apart() -> None:
     others = [
         replace(plain, share=0.3), replace(plain, of="bytes"), replace(plain, how="magnitude"), replace(plain, steps=5),
         replace(plain, multiple=8), replace(plain, least=0.2), replace(plain, tuning=None), replace(plain, tuning=Tuning(epochs=9)),
+        replace(plain, tuning=Tuning(batch=9)), replace(plain, count=9),
     ]  # fmt: skip
-    assert len({each.name for each in (plain, *others)}) == 9
+    assert len({each.name for each in (plain, *others)}) == 11
     assert "50%" in plain.describe()
 
 
