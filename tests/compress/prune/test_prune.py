@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from onnx import ModelProto
 from tests.compress.prune.digits_cnn import accuracy, digits, learnt
@@ -9,10 +10,12 @@ from tests.compress.prune.masking import run
 
 from edgewise.compress.core import cut
 from edgewise.compress.prune.cost import multiply_adds, stored_bytes
-from edgewise.compress.prune.prune import Prune
+from edgewise.compress.prune.coupling import couple
+from edgewise.compress.prune.prune import Prune, cut_to
 from edgewise.compress.tuning import Tuning
 from edgewise.errors import InputError, UnsupportedError
 from edgewise.graph.inspect import describe
+from edgewise.networks.registry import build
 
 TUNING = Tuning(epochs=4, batch=32, learning_rate=0.01)
 
@@ -64,3 +67,14 @@ def test_names_tell_settings_apart() -> None:
 def test_impossible_settings_are_refused_when_built(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError):
         Prune(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("multiple", [1, 4, 8])
+def test_no_more_is_taken_out_than_the_goal_asks_for(multiple: int) -> None:
+    model = build("ds-cnn")
+    coupling = couple(model)
+    chance, goal = np.random.default_rng(0), multiply_adds(model) // 2
+    scores = {unit.key: float(chance.random()) for family in coupling.families for unit in family.units}
+    small = cut_to(coupling, scores, goal, multiply_adds, multiple=multiple)
+    assert 0.95 * goal < multiply_adds(small) <= goal
+    assert all(width % multiple == 0 for width in widths(small))

@@ -23,6 +23,7 @@ __all__ = ["Prune", "chosen", "cut_to"]
 Cost = Callable[[ModelProto], int]
 _COSTS: dict[str, Cost] = {"multiply-adds": multiply_adds, "bytes": stored_bytes}
 _SHOWN = 6  # reasons in a message
+_CLOSE = 0.97  # of the goal: near enough to look no further
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +85,11 @@ def cut_to(
     order = sorted(scores, key=lambda key: (scores[key], key))
     low, high = 0, len(order)
 
+    def gone(count: int) -> set[int]:
+        return chosen(coupling.families, order[:count], multiple=multiple, least=least)
+
     def made(count: int) -> ModelProto:
-        return shrunk(coupling, chosen(coupling.families, order[:count], multiple=multiple, least=least))
+        return shrunk(coupling, gone(count))
 
     if cost(made(high)) > goal:
         left = cost(made(high)) / max(cost(coupling.model), 1)
@@ -99,7 +103,26 @@ def cut_to(
             high = middle
         else:
             low = middle + 1
-    return made(high)
+    return shrunk(
+        coupling, _put_back(coupling, gone(high), scores, goal, cost, multiple) if multiple > 1 else gone(high)
+    )
+
+
+def _put_back(coupling: Coupling, gone: set[int], scores: Scores, goal: int, cost: Cost, multiple: int) -> set[int]:
+    """What goes after all: a block of channels that brought the cost down too far lets others, the best first, come back."""
+    blocks, left = [], cost(shrunk(coupling, gone))
+    for family in coupling.families:
+        own = sorted((unit.key for unit in family.units if unit.key in gone), key=lambda key: (-scores[key], key))
+        whole = max(1, multiple // family.repeat)
+        blocks += [own[at : at + whole] for at in range(0, len(own), whole)]
+    for block in sorted(blocks, key=lambda block: -max(scores[key] for key in block)):
+        if left > _CLOSE * goal:
+            break
+        less = gone.difference(block)
+        more = cost(shrunk(coupling, less))
+        if more <= goal:
+            gone, left = less, more
+    return gone
 
 
 def chosen(families: tuple[Family, ...], worst: list[int], *, multiple: int = 1, least: float = 0.0) -> set[int]:
