@@ -4,6 +4,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 from onnx import ModelProto
+from tests.networks.cases import CASES
 
 from edgewise.compress.core import cut
 from edgewise.compress.samples import Samples
@@ -55,6 +56,13 @@ def test_a_model_without_preprocessing_stays_whole() -> None:
     parts = cut(model)
     assert parts.front is None
     assert parts.seam == model.graph.input[0].name
+
+
+def test_samples_are_along_the_first_axis_of_the_seam() -> None:
+    kind, config, _ = CASES["gru"]
+    parts = cut(build(kind, config, 0))
+    assert parts.front is None
+    assert "Transpose" in {node.op_type for node in parts.core.graph.node}
 
 
 def test_any_beginning_of_the_drawn_rows_has_every_class() -> None:

@@ -12,7 +12,7 @@ from edgewise.graph.join import prepend
 from edgewise.graph.order import captured, pruned
 from edgewise.graph.walk import DTYPES
 from edgewise.graph.writer import Writer
-from edgewise.training.rewrites.opening import opened
+from edgewise.training.rewrites.opening import attribute, opened
 from edgewise.training.step.assembly import choose
 
 __all__ = ["Cut", "cut"]
@@ -39,6 +39,7 @@ def cut(model: ModelProto) -> Cut:
     writer = opened(model)
     (entering, *others) = [value.name for value in writer.graph.input]
     seam = None if others else _seam(writer, set(choose(model).parameters), entering)
+    seam = None if seam is None else _samples_first(writer, seam)
     if seam is None or seam == entering:
         return Cut(None, writer.model, entering)
     shape = writer.shape(seam)
@@ -54,6 +55,19 @@ def cut(model: ModelProto) -> Cut:
     core.graph.node.extend(kept)
     # What the front alone reads is not there any more in the core: its nodes fall away with their inputs.
     return Cut(pruned(front), _reachable(core), seam)
+
+
+def _samples_first(writer: Writer, seam: str) -> str:
+    """The seam in front of Transposes that turn the samples away from the first axis, as recurrent layers want them."""
+    makers = {name: node for node in writer.graph.node for name in node.output}
+    node = makers.get(seam)
+    while node is not None and node.op_type == "Transpose":
+        order = attribute(node, "perm", None)
+        if isinstance(order, list | tuple) and order[0] == 0:
+            break
+        seam = node.input[0]
+        node = makers.get(seam)
+    return seam
 
 
 def _reachable(core: ModelProto) -> ModelProto:

@@ -129,3 +129,15 @@ def test_shared_weights_tie_the_layers_that_share_them() -> None:
     assert {place.tensor for place in family.units[0].places if place.stored} == {
         "w1.weight", "w2.weight", "w3.weight", "w4.weight",
     }  # fmt: skip
+
+
+def test_channels_that_meet_a_value_of_unknown_shape_stay() -> None:
+    drawn = Drawn(1)
+    x = drawn.conv(drawn.x, 8)
+    unknown = drawn.w.node("Mystery", drawn.x, domain="somewhere")
+    y = drawn.w.node("Conv", drawn.w.node("Add", x, unknown), drawn.weight(4, 8, 1, 1))
+    drawn.w.output("y", y, "float32", ["batch", 4, 8, 8])
+    drawn.w.infer()
+    coupling = couple(drawn.w.model)
+    assert coupling.families == ()
+    assert coupling.pinned["w1.weight", 0].startswith("Add Add: ")

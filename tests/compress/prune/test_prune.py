@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from onnx import ModelProto
 from tests.compress.prune.digits_cnn import accuracy, digits, learnt
@@ -9,10 +10,12 @@ from tests.compress.prune.masking import run
 
 from edgewise.compress.core import cut
 from edgewise.compress.prune.cost import multiply_adds, stored_bytes
-from edgewise.compress.prune.prune import Prune
+from edgewise.compress.prune.coupling import couple
+from edgewise.compress.prune.prune import Prune, cut_to
 from edgewise.compress.tuning import Tuning
 from edgewise.errors import InputError, UnsupportedError
 from edgewise.graph.inspect import describe
+from edgewise.networks.registry import build
 
 TUNING = Tuning(epochs=4, batch=32, learning_rate=0.01)
 
@@ -25,7 +28,7 @@ def widths(model: ModelProto) -> list[int]:
 def test_half_of_the_multiply_adds_are_gone_and_the_answers_are_learnt_again(how: str) -> None:
     model = learnt()
     before = model.SerializeToString()
-    small = Prune(share=0.5, how=how, steps=2, count=128, tuning=TUNING).apply(model, digits())  # type: ignore[arg-type]
+    small = Prune(share=0.5, how=how, steps=2, multiple=1, count=128, tuning=TUNING).apply(model, digits())  # type: ignore[arg-type]
     assert model.SerializeToString() == before
     assert multiply_adds(cut(small).core) <= multiply_adds(cut(model).core) / 2
     assert stored_bytes(cut(small).core) < 0.7 * stored_bytes(cut(model).core)
@@ -54,8 +57,9 @@ def test_names_tell_settings_apart() -> None:
     others = [
         replace(plain, share=0.3), replace(plain, of="bytes"), replace(plain, how="magnitude"), replace(plain, steps=5),
         replace(plain, multiple=8), replace(plain, least=0.2), replace(plain, tuning=None), replace(plain, tuning=Tuning(epochs=9)),
+        replace(plain, tuning=Tuning(batch=9)), replace(plain, count=9),
     ]  # fmt: skip
-    assert len({each.name for each in (plain, *others)}) == 9
+    assert len({each.name for each in (plain, *others)}) == 11
     assert "50%" in plain.describe()
 
 
@@ -63,3 +67,14 @@ def test_names_tell_settings_apart() -> None:
 def test_impossible_settings_are_refused_when_built(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError):
         Prune(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("multiple", [1, 4, 8])
+def test_no_more_is_taken_out_than_the_goal_asks_for(multiple: int) -> None:
+    model = build("ds-cnn")
+    coupling = couple(model)
+    chance, goal = np.random.default_rng(0), multiply_adds(model) // 2
+    scores = {unit.key: float(chance.random()) for family in coupling.families for unit in family.units}
+    small = cut_to(coupling, scores, goal, multiply_adds, multiple=multiple)
+    assert 0.95 * goal < multiply_adds(small) <= goal
+    assert all(width % multiple == 0 for width in widths(small))

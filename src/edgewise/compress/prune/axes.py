@@ -26,10 +26,13 @@ class Axes:
         self.writer = writer
         self.atoms = Atoms()
         self.known: dict[str, list[Axis]] = {}
+        self._lost: set[str] = set()  # values of unknown rank: whatever meets them stays
         self.stored = {tensor.name: tuple(tensor.dims) for tensor in writer.graph.initializer}
 
     def of(self, name: str) -> list[Axis]:
         """The axes of a value. Raises NotUnderstoodError where not even its rank is known."""
+        if name in self._lost:
+            raise NotUnderstoodError(f"the shape of {name!r} is not known")
         if name not in self.known:
             if name in self.stored:
                 self.known[name] = [
@@ -99,11 +102,13 @@ class Axes:
                 for axis in self.of(name):
                     self.atoms.pin(axis, reason)
             except NotUnderstoodError:
-                self.known[name] = []
+                self._lost.add(name)
         for name in node.output:
             if name:
-                shape = self.writer.shape(name)
-                self.known[name] = [] if shape is None else self.positions(name, reason)
+                if self.writer.shape(name) is None:
+                    self._lost.add(name)
+                else:
+                    self.known[name] = self.positions(name, reason)
 
 
 def number(node: NodeProto, name: str, default: int) -> int:

@@ -9,7 +9,7 @@ from onnx import ModelProto, NodeProto, helper
 from edgewise.compress.core import Cut, cut
 from edgewise.compress.passes import Watch, nobody
 from edgewise.compress.prune.importance import fed
-from edgewise.compress.prune.taught import relearnt
+from edgewise.compress.prune.taught import relearnt, words
 from edgewise.compress.samples import Samples
 from edgewise.compress.tuning import Tuning
 from edgewise.errors import InputError, UnsupportedError
@@ -46,8 +46,7 @@ class LeaveOut:
 
     @property
     def name(self) -> str:
-        tuned = "untuned" if self.tuning is None else f"{self.tuning.epochs}x{self.tuning.learning_rate:g}"
-        return f"leave-out:{self.blocks}-blocks,{tuned}"
+        return f"leave-out:{self.blocks}-blocks,by-{self.count},{words(self.tuning)}"
 
     def describe(self) -> str:
         tuned = "" if self.tuning is None else f", tuned for {self.tuning.epochs} epochs from the model as it came"

@@ -1,5 +1,7 @@
 """Learning again after something was taken out, from the model as it came."""
 
+from dataclasses import fields
+
 import numpy as np
 from onnx import ModelProto
 
@@ -11,7 +13,20 @@ from edgewise.measure.npz import Array
 from edgewise.runtime.engine import OpenOptions, find_engine
 from edgewise.training.step.assembly import choose, with_weights
 
-__all__ = ["relearnt"]
+__all__ = ["relearnt", "words"]
+
+
+def words(tuning: Tuning | None) -> str:
+    """A tuning for the name of a pass: its epochs, and every other setting that is not the usual one."""
+    if tuning is None:
+        return "untuned"
+    usual = Tuning()
+    others = [
+        f"{field.name.replace('_', '-')}-{getattr(tuning, field.name)}"
+        for field in fields(Tuning)
+        if field.name != "epochs" and getattr(tuning, field.name) != getattr(usual, field.name)
+    ]
+    return ",".join((f"{tuning.epochs}-epochs", *others))
 
 
 def relearnt(parts: Cut, samples: Samples, tuning: Tuning, original: ModelProto, watch: Watch) -> ModelProto:
