@@ -1,7 +1,7 @@
 """Learning as part of a pass: a few epochs on a graph that was changed, from labels or from a teacher's answers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from onnx import ModelProto
@@ -14,13 +14,21 @@ from edgewise.measure.npz import Array
 from edgewise.runtime.engine import OpenOptions, find_engine
 from edgewise.training.data.batches import ArrayBatches, Batches
 from edgewise.training.data.conversion import FrontGraph
-from edgewise.training.losses.registry import BinaryCrossEntropy, CrossEntropy, Distillation, Loss, MeanSquaredError
+from edgewise.training.losses.registry import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Distillation,
+    Loss,
+    MeanSquaredError,
+    Sum,
+)
+from edgewise.training.rewrites.opening import opened
 from edgewise.training.run.history import Progress
 from edgewise.training.run.loop import fit
 from edgewise.training.run.schedules import parse_schedule
 from edgewise.training.run.settings import FitSettings
 from edgewise.training.run.stepper import Stepper
-from edgewise.training.step.assembly import assemble, choose, with_weights
+from edgewise.training.step.assembly import Choice, assemble, choose, with_weights
 from edgewise.training.step.optimizers import AdamW
 
 __all__ = ["Learnt", "Teacher", "Tuning", "answers", "fine_tune", "learn", "loss_for"]
@@ -46,6 +54,13 @@ class Tuning:
     mix: float = 0.7
     average: float = 0.0
 
+    @property
+    def short(self) -> str:
+        """Every setting that is not the default, and the three that say most: for the names of passes."""
+        shown = {"epochs": "epochs", "batch": "batch", "learning_rate": "lr"}
+        own = [field for field in fields(self) if field.name in shown or getattr(self, field.name) != field.default]
+        return ",".join(f"{shown.get(field.name, field.name)}={getattr(self, field.name)}" for field in own)
+
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
@@ -65,6 +80,9 @@ def loss_for(samples: Samples, tuning: Tuning, *, taught: bool) -> Loss:
     simple: Mapping[str, Loss] = {
         "multilabel": BinaryCrossEntropy(output=output), "regression": MeanSquaredError(output=output),
     }  # fmt: skip
+    if taught and samples.task == "regression":
+        labels, answers = MeanSquaredError(output=output), MeanSquaredError(output=output, target="teacher")
+        return answers if tuning.mix >= 1 else Sum(((1 - tuning.mix, labels), (tuning.mix, answers)))
     if samples.task not in simple or taught:
         raise UnsupportedError(f"{samples.task} cannot be learnt here{' from a teacher' if taught else ''}")
     return simple[samples.task]
@@ -72,16 +90,18 @@ def loss_for(samples: Samples, tuning: Tuning, *, taught: bool) -> Loss:
 
 def learn(
     parts: Cut, samples: Samples, tuning: Tuning, *, parameters: Sequence[str] | None = None, teacher: Teacher | None = None,
-    loss: Loss | None = None, watch: Watch = nobody,
+    loss: Loss | None = None, features: Mapping[str, Teacher] | None = None, watch: Watch = nobody,
 ) -> Learnt:  # fmt: skip
     """Train the core of ``parts`` on ``samples``. parameters: initializers that learn; all weights where none are named.
 
     The front's results are computed once where nothing is augmented, else for each batch. loss: in place of the task's own.
+    features: other inputs of that loss, and who gives them for raw samples.
     """
     loss = loss or loss_for(samples, tuning, taught=teacher is not None)
-    choice = choose(parts.core)
-    if parameters is not None:
-        choice = type(choice)(choice.model, tuple(parameters))
+    # What was named and has no part in the loss (a branch of another output) stays as it is.
+    choice = (
+        choose(parts.core) if parameters is None else Choice(opened(parts.core).model, tuple(parameters), named=False)
+    )
     size = min(tuning.batch, len(samples.data))
     assembly = assemble(choice, loss, AdamW(rate=tuning.learning_rate, decay=tuning.weight_decay), batch=size)
     stepper = Stepper(assembly.step, threads=1)
@@ -93,7 +113,9 @@ def learn(
     def told(progress: Progress) -> None:
         watch("learning", (progress.epoch - 1) * progress.steps + progress.step, progress.epochs * progress.steps)
 
-    result = fit(stepper, _batches(parts, samples, size, teacher), None, settings, watch=told)
+    asked = {**({} if teacher is None else {"teacher": teacher}), **(features or {})}
+    labelled = any(value.name == "target" for value in stepper.spec.targets)  # not where a teacher alone counts
+    result = fit(stepper, _batches(parts, samples, size, asked, labelled=labelled), None, settings, watch=told)
     return Learnt(stepper.weights(), tuple(record.loss for record in result.history))
 
 
@@ -122,13 +144,14 @@ def answers(model: ModelProto, samples: Samples, x: Array | None = None) -> Arra
 
 @dataclass(frozen=True, slots=True)
 class _Taught:
-    """Batches of raw samples, with the teacher's scores, through the front."""
+    """Batches of raw samples, with the teachers' answers, through the front."""
 
     batches: Batches
     input: str
     seam: str
     front: FrontGraph | None
-    teacher: Teacher | None
+    teachers: Mapping[str, Teacher]
+    labelled: bool
     _nobody: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     def __len__(self) -> int:
@@ -137,13 +160,14 @@ class _Taught:
     def epoch(self, seed: int, epoch: int, start: int = 0) -> Iterator[dict[str, Array]]:
         for batch in self.batches.epoch(seed, epoch, start):
             raw = batch.pop(self.input)
-            if self.teacher is not None:
-                batch["teacher"] = self.teacher(raw)
+            if not self.labelled:
+                del batch["target"]
+            batch |= {name: teacher(raw) for name, teacher in self.teachers.items()}
             batch[self.seam] = raw if self.front is None else self.front(raw, self._nobody)
             yield batch
 
 
-def _batches(parts: Cut, samples: Samples, size: int, teacher: Teacher | None) -> Batches:
+def _batches(parts: Cut, samples: Samples, size: int, teachers: Mapping[str, Teacher], *, labelled: bool) -> Batches:
     y = samples.data.y
     target = y.astype(np.int64 if samples.task == "classification" else np.float32)
     front = None if parts.front is None else FrontGraph(parts.front.SerializeToString())
@@ -151,10 +175,12 @@ def _batches(parts: Cut, samples: Samples, size: int, teacher: Teacher | None) -
         raw = ArrayBatches(
             {samples.input: samples.data.x, "target": target}, size, last="drop", steps=samples.steps, input=samples.input
         )  # fmt: skip
-        return _Taught(raw, samples.input, parts.seam, front, teacher)
+        return _Taught(raw, samples.input, parts.seam, front, teachers, labelled)
     x, chance = samples.data.x, np.random.default_rng(0)
     pieces = [x[at : at + _AT_ONCE] for at in range(0, len(x), _AT_ONCE)]
     arrays = {parts.seam: x if front is None else np.concatenate([front(piece, chance) for piece in pieces])}
-    if teacher is not None:
-        arrays["teacher"] = np.concatenate([teacher(piece) for piece in pieces])
-    return ArrayBatches({**arrays, "target": target}, size, last="drop")
+    for name, teacher in teachers.items():
+        arrays[name] = np.concatenate([teacher(piece) for piece in pieces])
+    if labelled:
+        arrays["target"] = target
+    return ArrayBatches(arrays, size, last="drop")

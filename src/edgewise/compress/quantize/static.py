@@ -6,7 +6,7 @@ at 31), leaves GlobalMaxPool and the like as islands of float, has no squared er
 grids to itself, which learnt roundings need. tests/compress/quantize/test_against_onnxruntime.py compares the two.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -31,7 +31,7 @@ from edgewise.graph.writer import Writer
 from edgewise.measure.npz import Array
 from edgewise.training.rewrites.opening import node_name, opened
 
-__all__ = ["Measured", "Started", "Static", "measured", "quantized", "start", "weight_grids"]
+__all__ = ["Measured", "Started", "Static", "activation_grids", "measured", "quantized", "start", "weight_grids"]
 
 _WORDS = {
     "minmax": "the whole range seen", "percentile": "the range without outliers",
@@ -88,8 +88,7 @@ class Static:
     def apply(self, model: ModelProto, samples: Samples, watch: Watch = nobody) -> ModelProto:
         """Raises UnsupportedError where the model has no layer that runs in integers."""
         ready = start(model, samples, self, watch)
-        kept = [name for name in ready.seen.layers if any(fnmatchcase(name, pattern) for pattern in self.keep)]
-        return ready.finished([name for name in ready.seen.layers if name not in kept], watch)
+        return ready.finished(ready.layers, watch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +100,12 @@ class Started:
     seen: "Measured"
     batches: Batches
 
+    @property
+    def layers(self) -> list[str]:
+        """The layers that the settings do not keep in float."""
+        keep = self.settings.keep
+        return [name for name in self.seen.layers if not any(fnmatchcase(name, pattern) for pattern in keep)]
+
     def core_with(self, layers: list[str], watch: Watch = nobody) -> ModelProto:
         """The core with these layers in integers, and biases corrected where the settings say so."""
         written = quantized(self.seen, self.settings, layers)
@@ -108,7 +113,10 @@ class Started:
 
     def finished(self, layers: list[str], watch: Watch = nobody) -> ModelProto:
         """The whole model with these layers in integers, and the rest stored in them where the settings say so."""
-        core = self.core_with(layers, watch)
+        return self.whole(self.core_with(layers, watch), layers)
+
+    def whole(self, core: ModelProto, layers: Sequence[str]) -> ModelProto:
+        """The whole model around a core that has these layers in integers; the rest stored in them where the settings say so."""
         if self.settings.rest:
             kept = set(self.seen.layers) - set(layers)
             exact = {name for node in core.graph.node if node_name(node) in kept for name in node.input}
@@ -164,9 +172,14 @@ def quantized(
         raise UnsupportedError("every layer is kept in float", remedy="Keep fewer.")
     writer = opened(seen.core)
     placement = place(writer, layers)
-    activations = {name: _activation(writer, name, seen, settings) for name in set(placement.values.values())}
+    activations = activation_grids(writer, placement, seen, settings)
     weights = weight_grids(writer, placement, settings) | dict(grids or {})
     return write(writer, placement, activations, weights, integers, bias=settings.bias)
+
+
+def activation_grids(writer: Writer, placement: Placement, seen: Measured, settings: Static) -> dict[str, Grid]:
+    """Grid of each value that speaks for others."""
+    return {name: _activation(writer, name, seen, settings) for name in set(placement.values.values())}
 
 
 def weight_grids(writer: Writer, placement: Placement, settings: Static) -> dict[str, Grid]:

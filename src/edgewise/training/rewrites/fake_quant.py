@@ -38,6 +38,7 @@ class Quantizer:
     """One place where values are rounded. value -> output, in the graph; ``scale`` is an initializer, () or (channels,).
 
     dtype: "int8" or "uint8", what it will be stored as. zero_point: what 0 becomes. axis: of the channels; None for one scale.
+    span: the lowest and highest integer in use, where these are not the dtype's own (-127 for weights with channels).
     """
 
     value: str
@@ -46,11 +47,12 @@ class Quantizer:
     dtype: str
     zero_point: int
     axis: int | None
+    span: tuple[int, int] | None = None
 
     @property
     def limits(self) -> tuple[int, int]:
         """Lowest and highest whole number of steps."""
-        low, high = (0, 255) if self.dtype == "uint8" else (-127 if self.axis is not None else -128, 127)
+        low, high = self.span or ((0, 255) if self.dtype == "uint8" else (-127 if self.axis is not None else -128, 127))
         return low - self.zero_point, high - self.zero_point
 
 
