@@ -11,6 +11,7 @@ from onnx import ModelProto
 from tests.compress.test_foundation import digits, with_front
 from tests.networks.cases import CASES, feeds
 
+from edgewise.compress.quantize.adaround import Adaround
 from edgewise.compress.quantize.aware import Aware, rounded
 from edgewise.compress.quantize.static import Static
 from edgewise.compress.samples import Samples
@@ -64,7 +65,7 @@ def test_the_exported_integers_answer_as_the_rounding_model_that_learnt(tmp_path
 def test_accuracy_is_kept_and_the_file_is_smaller() -> None:
     samples, held, model = digits(), held_out(), with_front()
     before = model.SerializeToString()
-    made = Aware(tuning=QUICK).apply(model, samples)
+    made = Aware(tuning=QUICK, rounding=0).apply(model, samples)
     assert model.SerializeToString() == before
     assert np.mean(answers(made, held).argmax(1) == held.data.y) > 0.985
     assert len(made.SerializeToString()) < 0.3 * len(before)
@@ -92,10 +93,18 @@ def test_four_bits_come_back_by_learning() -> None:
     static = Static(weight_bits=4)
     float_answers = answers(model, held)
     tuning = Tuning(epochs=3, batch=32, learning_rate=1e-3, weight_decay=0.0)
-    plain, learnt = static.apply(model, samples), Aware(static=static, tuning=tuning).apply(model, samples)
+    plain, learnt = static.apply(model, samples), Aware(static=static, tuning=tuning, rounding=0).apply(model, samples)
     errors = [np.square(answers(made, held) - float_answers).mean() for made in (plain, learnt)]
     assert errors[1] < 0.5 * errors[0]
     assert len(learnt.SerializeToString()) <= len(plain.SerializeToString())
+
+
+def test_learning_starts_from_the_weights_that_learnt_rounding_left() -> None:
+    samples, model = digits(), with_front()
+    static = Static(weight_bits=4, weight_ranges="mse", count=48)
+    start = rounded(model, samples, static, steps=60)
+    wanted = answers(Adaround(static=static, steps=60).apply(model, samples), samples)
+    assert np.abs(answers(start.exported(), samples) - wanted).max() < 1e-3 * np.abs(wanted).max()
 
 
 def test_nothing_to_round_is_refused() -> None:
@@ -104,5 +113,5 @@ def test_nothing_to_round_is_refused() -> None:
 
 
 def test_the_name_says_every_setting() -> None:
-    passes = [Aware(), Aware(taught=False), Aware(tuning=QUICK), Aware(static=Static(weight_bits=4))]
-    assert len({each.name for each in passes}) == 4
+    passes = [Aware(), Aware(rounding=0), Aware(taught=False), Aware(tuning=QUICK), Aware(static=Static(weight_bits=4))]
+    assert len({each.name for each in passes}) == 5

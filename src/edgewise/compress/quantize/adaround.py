@@ -33,7 +33,7 @@ from edgewise.measure.npz import Array
 from edgewise.training.rewrites.opening import node_name, opened
 from edgewise.training.step.assembly import with_weights
 
-__all__ = ["Adaround", "Problem", "learnt_rounding"]
+__all__ = ["Adaround", "Problem", "learnt_rounding", "round_layers"]
 
 _ZETA, _GAMMA = 1.1, -0.1  # how far the sigmoid is stretched, so that 0 and 1 are reached (their equation 23)
 _BETA = (20.0, 2.0)
@@ -66,12 +66,15 @@ class Adaround:
     def apply(self, model: ModelProto, samples: Samples, watch: Watch = nobody) -> ModelProto:
         """Raises UnsupportedError where no layer runs in integers."""
         ready = start(model, samples, self.static, watch)
-        seen, integers, grids = _rounded(ready, self.steps, watch)
+        seen, integers, grids = round_layers(ready, self.steps, watch)
         written = quantized(seen, self.static, ready.layers, integers, grids)
         return ready.whole(written.model, ready.layers)
 
 
-def _rounded(ready: Started, steps: int, watch: Watch) -> tuple[Measured, dict[str, Array], dict[str, Grid]]:
+def round_layers(
+    ready: Started, steps: int, watch: Watch = nobody
+) -> tuple[Measured, dict[str, Array], dict[str, Grid]]:
+    """``ready.seen`` with the biases that go with the integers of each layer's weight, those, and every weight's grid."""
     seen, settings = ready.seen, ready.settings
     writer = opened(seen.core)
     layers = ready.layers

@@ -12,6 +12,8 @@ from onnx import ModelProto
 from edgewise.compress.core import Cut
 from edgewise.compress.distill.teacher import ModelTeacher
 from edgewise.compress.passes import Watch, nobody
+from edgewise.compress.quantize.adaround import round_layers
+from edgewise.compress.quantize.grids import Grid
 from edgewise.compress.quantize.placement import Placement, place
 from edgewise.compress.quantize.qdq import write
 from edgewise.compress.quantize.rounding import Rounding, round_all, without_clamps
@@ -20,7 +22,7 @@ from edgewise.compress.samples import Samples
 from edgewise.compress.tuning import Teacher, Tuning, learn
 from edgewise.errors import UnsupportedError
 from edgewise.measure.npz import Array
-from edgewise.training.rewrites.opening import opened
+from edgewise.training.rewrites.opening import node_name, opened
 from edgewise.training.step.assembly import choose, with_weights
 
 __all__ = ["Aware", "Rounded", "rounded"]
@@ -30,11 +32,13 @@ __all__ = ["Aware", "Rounded", "rounded"]
 class Aware:
     """The pass. static: grids to start from, and the form that is written. tuning: how it learns.
 
+    rounding: steps of learnt rounding (``adaround``) before the first epoch; 0 starts from the float weights.
     taught: by the float model's answers besides the labels, where the task knows a way to; ``teacher`` in its place, if given.
     """
 
     static: Static = field(default_factory=Static)
-    tuning: Tuning = field(default_factory=lambda: Tuning(epochs=3, learning_rate=3e-4, weight_decay=0.0))
+    tuning: Tuning = field(default_factory=lambda: Tuning(epochs=3, learning_rate=1e-4, weight_decay=0.0))
+    rounding: int = 300
     taught: bool = True
     teacher: Teacher | None = field(default=None, repr=False)
 
@@ -47,7 +51,8 @@ class Aware:
             if self.teacher is None
             else getattr(self.teacher, "name", "teacher")
         )
-        return f"int8-aware:{self.static.name.partition(':')[2]},{self.tuning.short},by={by}"
+        first = f",rounding={self.rounding}" if self.rounding else ""
+        return f"int8-aware:{self.static.name.partition(':')[2]}{first},{self.tuning.short},by={by}"
 
     def describe(self) -> str:
         by = (
@@ -61,7 +66,7 @@ class Aware:
 
     def apply(self, model: ModelProto, samples: Samples, watch: Watch = nobody) -> ModelProto:
         """Raises UnsupportedError where no layer runs in integers, or the task or an operator cannot be learnt."""
-        first = rounded(model, samples, self.static, watch)
+        first = rounded(model, samples, self.static, watch, steps=self.rounding)
         teacher = self.teacher
         if teacher is None and self.taught and samples.task in {"classification", "regression"}:
             teacher = ModelTeacher.of(model, samples)
@@ -98,16 +103,28 @@ class Rounded:
         return self.ready.whole(written.model, self.ready.layers)
 
 
-def rounded(model: ModelProto, samples: Samples, settings: Static, watch: Watch = nobody) -> Rounded:
-    """``model`` simplified, with rounding where ``settings`` would put integers. Raises UnsupportedError where nowhere."""
+def rounded(model: ModelProto, samples: Samples, settings: Static, watch: Watch = nobody, *, steps: int = 0) -> Rounded:
+    """``model`` simplified, with rounding where ``settings`` would put integers. Raises UnsupportedError where nowhere.
+
+    steps: of learnt rounding, whose weights and biases take the float ones' place.
+    """
     ready = start(model, samples, settings, watch)
     if not ready.layers:
         raise UnsupportedError("every layer is kept in float", remedy="Keep fewer.")
     writer = opened(ready.seen.core)
     placement = place(writer, ready.layers)
     grids = activation_grids(writer, placement, ready.seen, settings)
-    core = without_clamps(ready.seen.core, placement, grids)
+    first, started = _started(ready, steps, watch) if steps else (ready.seen.core, {})
+    core = without_clamps(first, placement, grids)
     writer = opened(core)
     placement = place(writer, ready.layers)
-    rounding = round_all(core, placement, grids, weight_grids(writer, placement, settings))
+    rounding = round_all(core, placement, grids, weight_grids(writer, placement, settings) | started)
     return Rounded(ready, core, placement, rounding)
+
+
+def _started(ready: Started, steps: int, watch: Watch) -> tuple[ModelProto, dict[str, Grid]]:
+    """The core with its weights on their grids, as learnt rounding puts them; and these grids."""
+    seen, integers, grids = round_layers(ready, steps, watch)
+    read = {node_name(node): node.input[1] for node in seen.core.graph.node if node_name(node) in integers}
+    numbers = {read[name]: grids[name].numbers(whole) for name, whole in integers.items()}
+    return with_weights(seen.core, numbers), {name: grids[name] for name in integers}
