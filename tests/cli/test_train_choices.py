@@ -111,7 +111,15 @@ def started(data: Path, out: Path, *more: str) -> "subprocess.Popen[str]":
         sys.executable, "-m", "edgewise.cli", "train", "cnn1d", "--train", str(data), "-o", str(out), "--threads", "1",
         "--batch", "8", "--epochs", "60", *more,
     ]  # fmt: skip
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ),
+        preexec_fn=as_in_a_terminal,  # noqa: PLW1509  (no other thread is at work here)
+    )  # fmt: skip
+
+
+def as_in_a_terminal() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def until(process: "subprocess.Popen[str]", words: str) -> None:
