@@ -6,7 +6,7 @@ import pytest
 from onnx import ModelProto
 from tests.networks.cases import CASES
 
-from edgewise.compress.core import cut
+from edgewise.compress.cutting import cut
 from edgewise.compress.samples import Samples
 from edgewise.compress.tuning import Tuning, answers, fine_tune, learn
 from edgewise.digits import load_split, model_bytes

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgewise.cli.options import byte_count
+from edgewise.cli.options import byte_count, image_size
 from edgewise.cli.output import Progress, add_json, print_json, table, unit_bytes, unit_ms
 from edgewise.cli.streams import printable
 from edgewise.errors import InputError, MissingExtraError
@@ -48,7 +48,7 @@ def _add_data(group: Any) -> None:
     group.add_argument(
         "--eval", metavar="DATA", help="what only the gate at the end looks at (default: a part of the training data)"
     )
-    group.add_argument("--size", type=_size, metavar="HxW", help="bring every image to this size")
+    group.add_argument("--size", type=image_size, metavar="HxW", help="bring every image to this size")
     group.add_argument("--length", type=int, metavar="N", help="bring every clip to this many samples")
     group.add_argument("--sample-rate", type=int, default=0, metavar="HZ", help="of sound that does not say it itself")
     group.add_argument(
@@ -98,13 +98,6 @@ def _add_running(group: Any) -> None:
     group.add_argument("--minutes", type=float, metavar="M", help="begin nothing new after about so long")
     group.add_argument("--resume", action="store_true", help="go on with the search in DIR, if there is one")
     group.add_argument("--seed", type=int, default=0, metavar="N", help="of every draw (default 0)")
-
-
-def _size(text: str) -> tuple[int, int]:
-    parts = text.lower().split("x")
-    if len(parts) in (1, 2) and all(part.isdecimal() and int(part) > 0 for part in parts):
-        return int(parts[0]), int(parts[-1])
-    raise argparse.ArgumentTypeError(f"{text!r} is no size; write 96x96, height first")
 
 
 def run(options: argparse.Namespace) -> int:

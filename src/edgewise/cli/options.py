@@ -7,7 +7,7 @@ from typing import Any
 from edgewise.errors import InputError
 from edgewise.runtime.requirements import Requirements
 
-__all__ = ["add_requirements", "add_trust", "byte_count", "read_requirements"]
+__all__ = ["add_requirements", "add_trust", "byte_count", "image_size", "read_requirements"]
 
 
 def add_trust(parser: argparse.ArgumentParser, *, unsafe: bool = True) -> None:
@@ -57,3 +57,11 @@ def byte_count(text: str) -> int:
         return int(float(number) * powers[unit]) if unit in powers else int(text)
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes; write 200MB") from None
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """The type of an option that takes height and width: ``96x128``, ``96``."""
+    parts = text.lower().split("x")
+    if len(parts) in (1, 2) and all(part.isdecimal() and int(part) > 0 for part in parts):
+        return int(parts[0]), int(parts[-1])
+    raise argparse.ArgumentTypeError(f"{text!r} is no size; write 96x96, height first")

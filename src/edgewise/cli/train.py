@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edgewise.cli.options import byte_count
+from edgewise.cli.options import byte_count, image_size
 from edgewise.cli.output import Progress, add_json, print_json, table
 from edgewise.cli.streams import printable
 from edgewise.errors import MissingExtraError
@@ -42,7 +42,7 @@ def _add_data(group: Any) -> None:
     group.add_argument("--share", type=float, metavar="0..1", help="how much of the data to hold out (default 0.2)")
     group.add_argument("--by-group", action="store_true", help="hold out whole groups: people, machines, recordings")
     group.add_argument("--hold-out", default="", metavar="GROUP", help="hold out this one group")
-    group.add_argument("--size", type=_size, metavar="HxW", help="bring every image to this size")
+    group.add_argument("--size", type=image_size, metavar="HxW", help="bring every image to this size")
     group.add_argument("--length", type=int, metavar="N", help="bring every clip to this many samples (default: 1 s)")
     group.add_argument("--sample-rate", type=int, default=0, metavar="HZ", help="of sound that does not say it itself")
     group.add_argument(
@@ -134,13 +134,6 @@ def _add_running(group: Any) -> None:
         help="also within an epoch (default: after each epoch)",
     )
     group.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the learning curve")
-
-
-def _size(text: str) -> tuple[int, int]:
-    parts = text.lower().split("x")
-    if len(parts) in (1, 2) and all(part.isdecimal() and int(part) > 0 for part in parts):
-        return int(parts[0]), int(parts[-1])
-    raise argparse.ArgumentTypeError(f"{text!r} is no size; write 96x96, height first")
 
 
 def run(options: argparse.Namespace) -> int:

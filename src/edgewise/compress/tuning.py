@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from onnx import ModelProto
 
-from edgewise.compress.core import Cut, cut
+from edgewise.compress.cutting import Cut, cut
 from edgewise.compress.passes import Watch, nobody
 from edgewise.compress.samples import Samples
 from edgewise.errors import UnsupportedError

@@ -7,7 +7,7 @@ import pytest
 from tests.compress.quantize.test_aware import held_out
 from tests.compress.test_foundation import digits, with_front
 
-from edgewise.compress.core import cut
+from edgewise.compress.cutting import cut
 from edgewise.compress.distill.distil import Distil, Features
 from edgewise.compress.distill.student import Reference, Slimmed
 from edgewise.compress.distill.teacher import ModelTeacher

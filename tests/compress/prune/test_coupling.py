@@ -8,7 +8,7 @@ from tests.compress.prune.masking import masked, noisy, run, some
 from tests.compress.prune.random_networks import Drawn
 from tests.networks.cases import CASES, feeds
 
-from edgewise.compress.core import cut
+from edgewise.compress.cutting import cut
 from edgewise.compress.prune.cost import multiply_adds, stored_bytes
 from edgewise.compress.prune.coupling import couple
 from edgewise.compress.prune.shrink import shrunk

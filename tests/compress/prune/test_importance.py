@@ -5,7 +5,7 @@ import pytest
 from onnx import numpy_helper
 from tests.compress.prune.digits_cnn import digits, learnt
 
-from edgewise.compress.core import Cut, cut
+from edgewise.compress.cutting import Cut, cut
 from edgewise.compress.prune.coupling import couple
 from edgewise.compress.prune.importance import Importance, gradients_squared, importance
 from edgewise.compress.tuning import answers

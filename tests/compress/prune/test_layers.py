@@ -7,7 +7,7 @@ from tests.compress.prune.digits_cnn import digits, learnt
 from tests.compress.prune.masking import noisy, run
 from tests.networks.cases import CASES, feeds
 
-from edgewise.compress.core import cut
+from edgewise.compress.cutting import cut
 from edgewise.compress.prune.cost import stored_bytes
 from edgewise.compress.prune.layers import LeaveOut, residual_blocks, without
 from edgewise.compress.samples import Samples

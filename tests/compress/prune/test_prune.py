@@ -8,7 +8,7 @@ from onnx import ModelProto
 from tests.compress.prune.digits_cnn import accuracy, digits, learnt
 from tests.compress.prune.masking import run
 
-from edgewise.compress.core import cut
+from edgewise.compress.cutting import cut
 from edgewise.compress.prune.cost import multiply_adds, stored_bytes
 from edgewise.compress.prune.coupling import couple
 from edgewise.compress.prune.prune import Prune, cut_to

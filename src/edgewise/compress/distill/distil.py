@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from onnx import ModelProto, ValueInfoProto
 
-from edgewise.compress.core import Cut, cut
+from edgewise.compress.cutting import Cut, cut
 from edgewise.compress.distill.student import Slimmed, Student
 from edgewise.compress.distill.teacher import CachedTeacher, FunctionTeacher, ModelTeacher
 from edgewise.compress.passes import Watch, nobody

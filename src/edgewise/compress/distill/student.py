@@ -13,7 +13,7 @@ from typing import Protocol
 import onnx
 from onnx import ModelProto
 
-from edgewise.compress.core import cut
+from edgewise.compress.cutting import cut
 from edgewise.compress.distill.narrowing import narrowed
 from edgewise.compress.samples import Samples
 from edgewise.errors import UnsupportedError

@@ -8,7 +8,7 @@ import onnxruntime
 from onnx import ModelProto, ValueInfoProto
 
 from edgewise.autodiff.differentiate import differentiate
-from edgewise.compress.core import Cut
+from edgewise.compress.cutting import Cut
 from edgewise.compress.prune.coupling import Coupling, Family, Unit
 from edgewise.compress.samples import Samples
 from edgewise.compress.tuning import Tuning, loss_for

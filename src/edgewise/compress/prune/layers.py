@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 from onnx import ModelProto, NodeProto, helper
 
-from edgewise.compress.core import Cut, cut
+from edgewise.compress.cutting import Cut, cut
 from edgewise.compress.passes import Watch, nobody
 from edgewise.compress.prune.importance import fed
 from edgewise.compress.prune.taught import relearnt, words

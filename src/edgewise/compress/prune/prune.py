@@ -7,7 +7,7 @@ from typing import Literal
 
 from onnx import ModelProto
 
-from edgewise.compress.core import Cut, cut
+from edgewise.compress.cutting import Cut, cut
 from edgewise.compress.passes import Watch, nobody
 from edgewise.compress.prune.cost import multiply_adds, stored_bytes
 from edgewise.compress.prune.coupling import Coupling, Family, couple

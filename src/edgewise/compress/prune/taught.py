@@ -5,7 +5,7 @@ from dataclasses import fields
 import numpy as np
 from onnx import ModelProto
 
-from edgewise.compress.core import Cut
+from edgewise.compress.cutting import Cut
 from edgewise.compress.passes import Watch
 from edgewise.compress.samples import Samples
 from edgewise.compress.tuning import Tuning, learn

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from onnx import ModelProto
 
-from edgewise.compress.core import Cut
+from edgewise.compress.cutting import Cut
 from edgewise.compress.distill.teacher import ModelTeacher
 from edgewise.compress.passes import Watch, nobody
 from edgewise.compress.quantize.adaround import round_layers

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import ModelProto, NodeProto
 
-from edgewise.compress.core import Cut, cut
+from edgewise.compress.cutting import Cut, cut
 from edgewise.compress.graph.simplify import simplified
 from edgewise.compress.quantize.ranges import Batches
 from edgewise.compress.samples import Samples
