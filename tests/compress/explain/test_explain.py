@@ -146,3 +146,12 @@ def test_models_of_other_interfaces_are_refused() -> None:
         compare(("one", digits()), ("two", other), x)
     with pytest.raises(InputError, match="the outputs that both have are"):
         compare(("one", digits()), ("two", digits()), x, output="nothing")
+
+
+def test_a_weight_that_two_layers_share_counts_once() -> None:
+    name, config, _ = CASES["two-tower"]  # one table of items: looked up in, and multiplied with
+    model = build(name, config, 0)
+    found = sizes_of(model)
+    table = max(numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer)
+    assert sum(share.bytes >= table for share in found) == 1
+    assert all(share.bytes >= 0 for share in found)
