@@ -120,6 +120,38 @@ def test_a_model_of_two_inputs_is_refused_by_name(digits: Path, capsys: pytest.C
     assert f"inputs {bag.graph.input[0].name}, {bag.graph.input[1].name}" in capsys.readouterr().err
 
 
+def test_texts_go_in_as_the_file_beside_the_model_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    places = ("lamp", "door", "oven", "fan", "radio", "heater", "window", "gate", "pump", "bell")
+    actions = {"start": "on", "open": "on", "begin": "on", "stop": "off", "close": "off", "end": "off"}
+    rows = [f"{place} {action} please,{label}" for action, label in actions.items() for place in places]
+    Path("said.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    settings = ["--set", "buckets=256", "--set", "length=48", "--set", "width=16", "--set", "hidden=16"]
+    assert main(["train", "text-bag", "--train", "said.csv", "-o", "said.onnx", "--epochs", "8", *settings]) == 0
+    capsys.readouterr()
+    chains = ["--chains", "int8 > compact", "--chains", "int8-storage > compact"]
+    arguments = [
+        "said.onnx",
+        "--train",
+        "said.csv",
+        "-o",
+        "out",
+        "--json",
+        "--max-latency-ratio",
+        "20",
+        "--max-drop",
+        "50",
+    ]
+    assert main(["compress", *arguments, *chains]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {row["name"]: row["failed"] for row in rows} == {"as it came": "", **dict.fromkeys(chains[1::2], "")}
+    Path("said.text.json").unlink()
+    assert main(["compress", *arguments, *chains]) == 1
+    assert "said.text.json" in capsys.readouterr().err
+
+
 def test_what_the_target_lacks_is_no_candidate(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["digits.onnx", "--train", "train.npz", "--eval", "eval.npz", "-o", "out", "--json"]
     chains = ["--chains", "int8 > compact", "--chains", "simplify > compact"]

@@ -7,7 +7,15 @@ from onnx import ModelProto
 from tests.networks.cases import CASES
 
 from edgewise.compress.cutting import cut
-from edgewise.compress.samples import Samples
+from edgewise.compress.distill.distil import Distil
+from edgewise.compress.distill.student import Slimmed
+from edgewise.compress.passes import Pass
+from edgewise.compress.prune.prune import Prune
+from edgewise.compress.quantize.aware import Aware
+from edgewise.compress.quantize.dynamic import Dynamic
+from edgewise.compress.quantize.static import Static
+from edgewise.compress.samples import Samples, joined_inputs
+from edgewise.compress.search.fine_tune import FineTune
 from edgewise.compress.tuning import Tuning, answers, fine_tune, learn
 from edgewise.digits import load_split, model_bytes
 from edgewise.graph.image import image_pipeline
@@ -17,6 +25,7 @@ from edgewise.measure.dataset import Dataset
 from edgewise.networks.compact import CnnConfig
 from edgewise.networks.inputs import ImageInput
 from edgewise.networks.registry import build
+from edgewise.networks.text_bag import TextBagConfig
 
 
 def digits(count: int = 400) -> Samples:
@@ -106,3 +115,39 @@ def test_feeds_are_batches_of_the_drawn_rows(seed: int) -> None:
     samples = Samples(Dataset(np.arange(100.0)[:, None], np.zeros(100)), "regression", "x", "y", seed=seed)
     fed = np.concatenate([batch["x"] for batch in samples.feeds(50)])
     np.testing.assert_array_equal(fed[:, 0], samples.rows(50))
+
+
+def bags(count: int = 200) -> tuple[ModelProto, Samples]:
+    """A text classifier of two inputs, and samples of two classes that share no id."""
+    config = TextBagConfig(vocabulary=64, classes=2, length=6, weighted=True, width=8, hidden=(8,))
+    chance = np.random.default_rng(0)
+    y = np.arange(count) % 2
+    ids = chance.integers(1, 30, (count, 6)) + 30 * y[:, None]
+    x = joined_inputs({"ids": ids, "weights": np.ones((count, 6), np.float32)})
+    return build("text-bag", config, 0), Samples(Dataset(x, y), "classification", "ids", "logits")
+
+
+def test_samples_of_several_inputs_fill_each_of_them() -> None:
+    _, samples = bags(50)
+    (first, second) = samples.feeds(50)
+    assert {name: array.dtype.name for name, array in first.items()} == {"ids": "int64", "weights": "float32"}
+    assert (len(first["ids"]), len(second["ids"]), first["weights"].shape) == (32, 18, (32, 6))
+    assert all(array.flags.c_contiguous for array in first.values())
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        FineTune(Tuning(epochs=8, batch=20, learning_rate=3e-2)), Prune(share=0.5, tuning=Tuning(epochs=2), count=64), Static(),
+        Dynamic(), Aware(tuning=Tuning(epochs=1)), Distil(student=Slimmed(share=0.5), tuning=Tuning(epochs=2)),
+    ],
+    ids=lambda step: type(step).__name__,
+)  # fmt: skip
+def test_a_model_of_two_inputs_goes_through_every_kind_of_pass(step: Pass) -> None:
+    model, samples = bags()
+    made = step.apply(model, samples)
+    assert [value.name for value in describe(made).inputs] == ["ids", "weights"]
+    given = answers(made, samples)
+    assert given.shape == (200, 2)
+    if isinstance(step, FineTune):
+        assert (given.argmax(axis=1) == samples.data.y).mean() > 0.95

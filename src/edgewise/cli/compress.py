@@ -60,6 +60,9 @@ def _add_data(group: Any) -> None:
     group.add_argument(
         "--before", default="", metavar="FRAGMENT", help="preprocessing to join in front (docs/preprocessing.md)"
     )
+    group.add_argument(
+        "--augment", default="usual", metavar="WORDS", help="augmentation of samples that passes learn from, as in `edgewise train`"
+    )  # fmt: skip
     group.add_argument("--decision", default="", metavar="OUTPUT", help="the output that counts (default: the first)")
 
 

@@ -142,7 +142,7 @@ def _identity(options: Namespace, subject: Subject, settings: Settings) -> dict[
         "format": 1, "edgewise": __version__, "engine": find_engine("onnxruntime").version(), "model": digest_of(subject.model),
         "learning data": data_digest(bench.samples.data), "comparing data": data_digest(bench.comparing),
         "held-out data": data_digest(subject.evaluation), "task": bench.samples.task, "output": bench.samples.output,
-        "seed": options.seed, "epochs": options.epochs, "allowed drop": settings.budget.drop,
+        "seed": options.seed, "epochs": options.epochs, "augmentation": options.augment, "allowed drop": settings.budget.drop,
         "chains": [chain.name for chain in settings.chains],
     }  # fmt: skip
 

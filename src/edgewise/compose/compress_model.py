@@ -9,17 +9,21 @@ from onnx import ModelProto
 
 from edgewise.compose.importing import import_models
 from edgewise.compose.training_data import Material, read_material
-from edgewise.compose.training_files import front_of_file
+from edgewise.compose.training_files import front_of_file, hashing_of_file
 from edgewise.compose.training_kinds import kind_of
 from edgewise.compose.training_model import wanted_by
-from edgewise.compress.samples import Samples
+from edgewise.compress.samples import Samples, joined_inputs
 from edgewise.compress.search.bench import Bench
 from edgewise.errors import InputError, UnsupportedError
 from edgewise.graph.inspect import describe, read_model
 from edgewise.graph.join import prepend
 from edgewise.measure.dataset import Dataset, with_labels
+from edgewise.training.augment.step import Step
 from edgewise.training.data.splitting import Split, split, split_groups
+from edgewise.training.data.text_hash import TextEncoder
+from edgewise.training.recipes.front import build_front
 from edgewise.training.recipes.judging import Task
+from edgewise.training.recipes.recipe import FINE_TUNING
 from edgewise.training.rewrites.heads import class_count, free_batch
 from edgewise.training.step.assembly import in_floats
 
@@ -49,17 +53,17 @@ def read_subject(options: Namespace, fetched: object) -> Subject:
     path = Path(options.model)
     model, data = _read_model(options.model)
     material = read_material(options, wanted_by(model), fetched)  # type: ignore[arg-type]  # Progress takes any answer
-    model, joined = _with_front(options, model, material)
+    model, joined, steps = _with_front(options, model, material)
     opened = describe(model)
     output = options.decision or opened.outputs[0].name
     if output not in {value.name for value in opened.outputs}:
         raise InputError(
             f"the model has no output {output!r}; it has {', '.join(value.name for value in opened.outputs)}"
         )
-    halves = _labelled(path, material.split)
+    halves = _encoded(path, model, _labelled(path, material.split))
     task = _task(model, halves, output)
     learning = parted(halves.train, options.seed)
-    samples = Samples(learning.train, task, opened.inputs[0].name, output, seed=options.seed)
+    samples = Samples(learning.train, task, opened.inputs[0].name, output, steps, options.seed)
     plain = model.SerializeToString(deterministic=True) if joined or data is None else data
     start = in_floats(model).SerializeToString(deterministic=True)
     bench = Bench(samples, learning.evaluation)
@@ -81,29 +85,47 @@ def _read_model(source: str) -> tuple[ModelProto, bytes | None]:
     files = found[0].files
     first, *others = files.values()
     model = read_model(first, external=lambda location: files[location])
-    if len(describe(model).inputs) != 1:
-        names = ", ".join(value.name for value in describe(model).inputs)
-        raise UnsupportedError(
-            f"the model has the inputs {names}, and data fills one",
-            remedy="Make the others constants first: edgewise pack --set, or edgewise.graph.edit.freeze_input.",
-        )
     freed = free_batch(model)
     return freed, None if others or freed.graph != model.graph else first
 
 
-def _with_front(options: Namespace, model: ModelProto, material: Material) -> tuple[ModelProto, bool]:
-    data, spec = material.split.train, describe(model).inputs[0]
+def _with_front(
+    options: Namespace, model: ModelProto, material: Material
+) -> tuple[ModelProto, bool, tuple[Step, ...]]:  # fmt: skip
+    """The model with what has to stand in front of it, whether something has, and the augmentation of samples while they teach."""
+    data, (spec, *others) = material.split.train, describe(model).inputs
     shape = spec.shape or ()
-    takes = "image" if len(shape) == 4 else ""
-    kind = kind_of(data.x, takes)
-    if kind in {"text", "history"}:
+    kind = kind_of(data.x, "image" if len(shape) == 4 else "")
+    if len(others) > (kind == "text"):  # texts become ids and weights
+        names = ", ".join(value.name for value in (spec, *others))
         raise UnsupportedError(
-            f"the data is {kind}, which cannot be compressed on here", remedy="Name data of numbers."
+            f"the model has the inputs {names}, and data fills {'two' if kind == 'text' else 'one'}",
+            remedy="Make the others constants first: edgewise pack --set, or edgewise.graph.edit.freeze_input.",
         )
+    if kind == "text":
+        return model, False, ()
+    steps = build_front(kind, FINE_TUNING.but(augment=options.augment), data.x, spectral=False).before
     if data.x.dtype.name == spec.dtype and not options.before:
-        return model, False  # a model that takes raw samples already
+        return model, False, steps  # a model that takes raw samples already
     front = front_of_file(options, model, data, kind)
-    return (model, False) if front is None else (prepend(front, model), True)
+    return (model, False, steps) if front is None else (prepend(front, model), True, steps)
+
+
+def _encoded(path: Path, model: ModelProto, halves: Split) -> Split:
+    """Samples as the model's inputs take them: texts as ids and weights."""
+    if halves.train.x.dtype.kind not in "UOT":
+        return halves
+    names = [value.name for value in describe(model).inputs]
+    hashing = hashing_of_file(str(path), "text")
+    assert hashing is not None  # it raises where there is none
+    encoder = TextEncoder(hashing, ids=names[0], weights=names[1] if len(names) > 1 else "")
+
+    def encoded(data: Dataset) -> Dataset:
+        made = {name: np.asarray(array) for name, array in encoder(data.x, np.random.default_rng(0)).items()}
+        x = joined_inputs(made) if len(made) > 1 else made[names[0]]
+        return Dataset(x, data.y, data.group, data.labels, data.name)
+
+    return Split(encoded(halves.train), encoded(halves.evaluation))
 
 
 def _labelled(path: Path, halves: Split) -> Split:

@@ -1,6 +1,6 @@
 """The samples that passes may look at: to measure ranges on, to learn from. Never those that the result is judged by."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from edgewise.training.augment.step import Step
 from edgewise.training.data.chance import chance
 from edgewise.training.recipes.judging import Task
 
-__all__ = ["Samples"]
+__all__ = ["Samples", "feed_of", "joined_inputs"]
 
 _AT_ONCE = 32  # samples in a batch of ranges
 
@@ -20,6 +20,7 @@ _AT_ONCE = 32  # samples in a batch of ranges
 class Samples:
     """data: x (N, ...) as the model takes it, y the truth. input: the model's input that takes x. output: the one that decides.
 
+    Of a model with several inputs x has a field for each (see ``joined_inputs``), and ``input`` is the first one's name.
     steps: augmentation of x while something learns. seed: of every draw.
     """
 
@@ -50,4 +51,23 @@ class Samples:
         """Batches of ``count`` samples in all, without augmentation: the model's input -> (n, ...)."""
         rows = self.rows(count)
         for at in range(0, len(rows), _AT_ONCE):
-            yield {self.input: np.ascontiguousarray(self.data.x[rows[at : at + _AT_ONCE]])}
+            yield self.feed(self.data.x[rows[at : at + _AT_ONCE]])
+
+    def feed(self, x: Array) -> dict[str, Array]:
+        """What the model takes for ``x``: input -> (n, ...)."""
+        return feed_of(x, self.input)
+
+
+def joined_inputs(arrays: Mapping[str, Array]) -> Array:
+    """Several inputs' arrays (N, ...) as one array (N,) with a field for each, so that samples stay one thing to draw and split."""
+    first = next(iter(arrays.values()))
+    joined = np.empty(len(first), [(name, array.dtype, array.shape[1:]) for name, array in arrays.items()])
+    for name, array in arrays.items():
+        joined[name] = array
+    return joined
+
+
+def feed_of(x: Array, name: str) -> dict[str, Array]:
+    """Each field of ``x`` for the input of its name; an ``x`` without fields for the input ``name``."""
+    fields = x.dtype.names
+    return {each: np.ascontiguousarray(x[each]) for each in fields} if fields else {name: np.ascontiguousarray(x)}

@@ -8,7 +8,7 @@ from onnx import ModelProto
 
 from edgewise.compress.cutting import Cut, cut
 from edgewise.compress.passes import Watch, nobody
-from edgewise.compress.samples import Samples
+from edgewise.compress.samples import Samples, feed_of
 from edgewise.errors import UnsupportedError
 from edgewise.measure.npz import Array
 from edgewise.runtime.engine import OpenOptions, find_engine
@@ -135,7 +135,7 @@ def answers(model: ModelProto, samples: Samples, x: Array | None = None) -> Arra
     given = samples.data.x if x is None else x
     try:
         return np.concatenate([
-            session.run({samples.input: np.ascontiguousarray(given[at : at + _AT_ONCE])})[samples.output].copy()
+            session.run(samples.feed(given[at : at + _AT_ONCE]))[samples.output].copy()
             for at in range(0, len(given), _AT_ONCE)
         ])  # fmt: skip
     finally:
@@ -163,8 +163,8 @@ class _Taught:
             if not self.labelled:
                 del batch["target"]
             batch |= {name: teacher(raw) for name, teacher in self.teachers.items()}
-            batch[self.seam] = raw if self.front is None else self.front(raw, self._nobody)
-            yield batch
+            core = feed_of(raw, self.seam) if self.front is None else {self.seam: self.front(raw, self._nobody)}
+            yield batch | core
 
 
 def _batches(parts: Cut, samples: Samples, size: int, teachers: Mapping[str, Teacher], *, labelled: bool) -> Batches:
@@ -178,7 +178,9 @@ def _batches(parts: Cut, samples: Samples, size: int, teachers: Mapping[str, Tea
         return _Taught(raw, samples.input, parts.seam, front, teachers, labelled)
     x, chance = samples.data.x, np.random.default_rng(0)
     pieces = [x[at : at + _AT_ONCE] for at in range(0, len(x), _AT_ONCE)]
-    arrays = {parts.seam: x if front is None else np.concatenate([front(piece, chance) for piece in pieces])}
+    arrays = feed_of(x, parts.seam)
+    if front is not None:
+        arrays = {parts.seam: np.concatenate([front(piece, chance) for piece in pieces])}
     for name, teacher in teachers.items():
         arrays[name] = np.concatenate([teacher(piece) for piece in pieces])
     if labelled:

@@ -103,7 +103,9 @@ def input_rank(session: Session) -> int:
 
 def data_digest(data: Dataset) -> str:
     """Digest of the examples and labels themselves, whatever file they came in."""
-    arrays = {"x": data.x, "y": data.y} | ({} if data.group is None else {"group": data.group})
+    fields = data.x.dtype.names  # one for each input, where a model takes several
+    x = {f"x/{name}": data.x[name] for name in fields} if fields else {"x": data.x}
+    arrays = x | {"y": data.y} | ({} if data.group is None else {"group": data.group})
     numbers = dump_arrays({name: array for name, array in arrays.items() if array.dtype.kind in "biuf"})
     texts = {name: array.astype(str).tolist() for name, array in arrays.items() if array.dtype.kind not in "biuf"}
     return digest_of(numbers + dump_json(texts) if texts else numbers)

@@ -100,7 +100,9 @@ class Reference:
     def build(self, teacher: ModelProto, samples: Samples) -> ModelProto:
         """Raises UnsupportedError where the network has other outputs, InputError where it does not take such samples."""
         parts = cut(teacher)
-        (entering,) = parts.core.graph.input
+        (entering, *others) = parts.core.graph.input
+        if others:
+            raise UnsupportedError(f"reference networks take one input, and the teacher {1 + len(others)}")
         shape, dtype = _form(entering)
         fixed = tuple(dim for dim in shape[1:] if isinstance(dim, int))
         if len(fixed) != len(shape) - 1:  # what varies in the graph is as long as the samples are

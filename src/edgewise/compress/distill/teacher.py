@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto
 
-from edgewise.compress.samples import Samples
+from edgewise.compress.samples import Samples, feed_of
 from edgewise.errors import DataError, ModelError
 from edgewise.measure.npz import Array
 from edgewise.runtime.engine import EngineSession, OpenOptions, find_engine
@@ -89,16 +89,18 @@ class ModelTeacher:
 
     def __call__(self, x: Array) -> Array:
         entering = self.input or self._session.inputs[0].name
+        if missing := {one.name for one in self._session.inputs} - {*feed_of(x[:1], entering)}:
+            raise DataError(f"the teacher takes {', '.join(sorted(missing))} too, of which there are no samples")
         leaving = self.output or self._session.outputs[0].name
         (taken,) = [one for one in self._session.inputs if one.name == entering]
         at_once = taken.shape[0] if taken.shape and isinstance(taken.shape[0], int) and taken.shape[0] > 0 else _AT_ONCE
         parts = []
         for at in range(0, len(x), at_once):
-            piece = np.ascontiguousarray(x[at : at + at_once])
+            piece = x[at : at + at_once]
             short = at_once - len(piece) if at_once != _AT_ONCE else 0
             if short:  # a fixed batch is filled up
                 piece = np.concatenate([piece, np.repeat(piece[-1:], short, axis=0)])
-            answer = self._session.run({entering: piece})[leaving].copy()
+            answer = self._session.run(feed_of(piece, entering))[leaving].copy()
             parts.append(answer[: len(answer) - short])
         answers = np.concatenate(parts)
         return answers if self.raw else as_scores(answers)

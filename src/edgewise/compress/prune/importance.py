@@ -10,7 +10,7 @@ from onnx import ModelProto, ValueInfoProto
 from edgewise.autodiff.differentiate import differentiate
 from edgewise.compress.cutting import Cut
 from edgewise.compress.prune.coupling import Coupling, Family, Unit
-from edgewise.compress.samples import Samples
+from edgewise.compress.samples import Samples, feed_of
 from edgewise.compress.tuning import Tuning, loss_for
 from edgewise.measure.npz import Array
 from edgewise.training.data.conversion import FrontGraph
@@ -73,8 +73,8 @@ def fed(parts: Cut, samples: Samples, count: int, *, targets: bool = False) -> l
     rows, chance = samples.rows(count), np.random.default_rng(samples.seed)
     batches = []
     for at in range(0, len(rows), _AT_ONCE):
-        x = np.ascontiguousarray(samples.data.x[rows[at : at + _AT_ONCE]])
-        batch = {parts.seam: x if front is None else front(x, chance)}
+        x = samples.data.x[rows[at : at + _AT_ONCE]]
+        batch = feed_of(x, parts.seam) if front is None else {parts.seam: front(np.ascontiguousarray(x), chance)}
         if targets:
             y = samples.data.y[rows[at : at + _AT_ONCE]]
             batch["target"] = y.astype(np.int64 if samples.task == "classification" else np.float32)
@@ -127,7 +127,7 @@ def _activations(coupling: Coupling, parts: Cut, samples: Samples, count: int) -
     session, sums, seen = _session(watched), dict[tuple[str, int], Array](), 0
     for batch in fed(parts, samples, count) if names else []:
         values = dict(zip(names, session.run(names, batch), strict=True))
-        size = len(batch[parts.seam])
+        size = len(next(iter(batch.values())))
         seen += size
         for name, at in wanted:
             value = np.abs(np.asarray(values[name], np.float64))

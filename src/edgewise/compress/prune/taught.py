@@ -2,7 +2,6 @@
 
 from dataclasses import fields
 
-import numpy as np
 from onnx import ModelProto
 
 from edgewise.compress.cutting import Cut
@@ -37,7 +36,7 @@ def relearnt(parts: Cut, samples: Samples, tuning: Tuning, original: ModelProto,
     session = find_engine("onnxruntime").open({"model.onnx": original.SerializeToString()}, OpenOptions(threads=1))
 
     def teacher(x: Array) -> Array:
-        return session.run({samples.input: np.ascontiguousarray(x)})[samples.output].copy()
+        return session.run(samples.feed(x))[samples.output].copy()
 
     try:
         learnt = learn(parts, samples, tuning, teacher=teacher, watch=watch)

@@ -37,7 +37,8 @@ class Prepared:
         Raises UnsupportedError where the model takes more than what samples are fed to.
         """
         stored = {tensor.name for tensor in self.core.graph.initializer}
-        others = [v.name for v in self.core.graph.input if v.name not in {self.parts.seam, samples.input, *stored}]
+        given = {self.parts.seam, *samples.feed(samples.data.x[:1]), *stored}
+        others = [value.name for value in self.core.graph.input if value.name not in given]
         if others:
             raise UnsupportedError(
                 f"the model takes {', '.join(others)} besides {samples.input}, of which there are no samples",
@@ -88,10 +89,10 @@ def _feeds(parts: Cut, samples: Samples, count: int) -> Iterable[Mapping[str, Ar
 def _split(batches: Iterable[Mapping[str, Array]]) -> Iterable[Mapping[str, Array]]:
     """Smaller batches where samples are large: all that a network makes of a batch is kept at once, a hundred times its bytes."""
     for batch in batches:
-        ((name, x),) = batch.items()
-        rows = max(1, _BYTES * len(x) // max(x.nbytes, 1))
-        for at in range(0, len(x), rows):
-            yield {name: x[at : at + rows]}
+        total = len(next(iter(batch.values())))
+        rows = max(1, _BYTES * total // max(sum(x.nbytes for x in batch.values()), 1))
+        for at in range(0, total, rows):
+            yield {name: x[at : at + rows] for name, x in batch.items()}
 
 
 def _fixed_batch(model: ModelProto, name: str) -> int | None:
@@ -103,7 +104,6 @@ def _fixed_batch(model: ModelProto, name: str) -> int | None:
 
 def _in_batches(samples: Samples, count: int, size: int) -> Iterable[Mapping[str, Array]]:
     """What does not fill a batch is filled up with samples that were there before: no range is narrower for it."""
-    x = np.concatenate([batch[samples.input] for batch in samples.feeds(count)])
+    x = samples.data.x[samples.rows(count)]
     for at in range(0, len(x), size):
-        rows = np.arange(at, at + size) % len(x)
-        yield {samples.input: np.ascontiguousarray(x[rows])}
+        yield samples.feed(x[np.arange(at, at + size) % len(x)])

@@ -68,7 +68,7 @@ class Bench:
 
     def sample(self) -> dict[str, Array]:
         """A feed of one sample, to time models with."""
-        return {self.samples.input: self.comparing.x[:1]}
+        return self.samples.feed(self.comparing.x[:1])
 
     def _given(self, count: int) -> Samples:
         if count >= len(self.samples.data):

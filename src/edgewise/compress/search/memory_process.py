@@ -21,7 +21,7 @@ def main(request: str) -> None:
     engine.providers()
     baseline = peak_bytes()
     session = engine.open({"model.onnx": Path(asked["path"]).read_bytes()}, OpenOptions(threads=1))
-    feed = {asked["input"]: np.zeros(asked["shape"], asked["dtype"])}
+    feed = {name: np.zeros(form["shape"], form["dtype"]) for name, form in asked["inputs"].items()}
     for _ in range(_ANSWERS):
         session.run(feed)
     sys.stdout.write(json.dumps({"baseline": baseline, "peak": peak_bytes()}))

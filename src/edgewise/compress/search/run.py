@@ -204,8 +204,7 @@ class Search:
     def _peak(self, digest: str) -> int:
         found = self._journal.find("memory", digest)
         if found is None:
-            ((name, array),) = self._bench.sample().items()
-            peak = peak_memory(self._journal.path(digest), array.shape, array.dtype.str, name)
+            peak = peak_memory(self._journal.path(digest), self._bench.sample())
             found = self._journal.add("memory", digest, {"peak": peak})
         return int(found["peak"])
 

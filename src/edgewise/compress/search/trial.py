@@ -5,7 +5,7 @@ the same machine means something, a number alone does not. Nothing else of ours 
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -63,11 +63,12 @@ def time_models(
     return timed
 
 
-def peak_memory(path: Path, samples: Sequence[int], dtype: str, name: str) -> int:
+def peak_memory(path: Path, sample: Mapping[str, Array]) -> int:
     """Resident bytes, at their highest, of a fresh process that opens the model at ``path`` and answers ten samples; Python and
-    onnxruntime included, as in a process that does nothing else. samples: shape of one batch of one. Raises ProbeError.
+    onnxruntime included, as in a process that does nothing else. sample: a feed of one. Raises ProbeError.
     """
-    request = {"path": str(path), "input": name, "shape": list(samples), "dtype": dtype}
+    inputs = {name: {"shape": array.shape, "dtype": array.dtype.str} for name, array in sample.items()}
+    request = {"path": str(path), "inputs": inputs}
     return probe_memory(
         "edgewise.compress.search.memory_process", request, path.stem[:12], sys.executable, _SECONDS
     ).peak
