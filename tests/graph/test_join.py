@@ -248,3 +248,14 @@ def test_real_models_join(shared_data: Path) -> None:
     front = image_pipeline(size=(96, 96), layout="nhwc")
     image = np.random.default_rng(0).integers(0, 256, (2, 120, 100, 3), np.uint8)
     np.testing.assert_allclose(run(prepend(front, model), image)[0], run(model, run(front, image)[0])[0], atol=1e-6)
+
+
+def test_a_node_called_like_the_seam_does_not_meet_its_namesake() -> None:
+    front = build([helper.make_node("Relu", ["x"], ["seam"], "seam")], [("x", ["n", 3])], [("seam", ["n", 3])], {})
+    back = build(
+        [helper.make_node("Neg", ["seam"], ["inner"], "seam"), helper.make_node("Abs", ["inner"], ["y"], "last")],
+        [("seam", ["n", 3])], [("y", ["n", 3])], {},
+    )  # fmt: skip
+    joined = prepend(front, back, {"seam": "seam"})
+    assert len({node.name for node in joined.graph.node}) == 3
+    np.testing.assert_array_equal(run(joined, np.array([[-1, 2, -3]], np.float32))[0], [[0, 2, 0]])

@@ -95,7 +95,8 @@ def _with_front(
     """The model with what has to stand in front of it, whether something has, and the augmentation of samples while they teach."""
     data, (spec, *others) = material.split.train, describe(model).inputs
     shape = spec.shape or ()
-    kind = kind_of(data.x, "image" if len(shape) == 4 else "")
+    # Bytes in rows and columns are grey pixels; a sensor's windows come in wider numbers.
+    kind = kind_of(data.x, "image" if len(shape) == 4 or (len(shape) == 3 and data.x.dtype == np.uint8) else "")
     if len(others) > (kind == "text"):  # texts become ids and weights
         names = ", ".join(value.name for value in (spec, *others))
         raise UnsupportedError(

@@ -56,9 +56,18 @@ def _join(
     _unify_dimensions(fragment, model, seam, prefix)
     own = taken_names(fragment.graph) - set(seam)
     rename(fragment.graph, fresh_names(own, taken_names(model.graph), prefix) | seam)
+    _own_node_names(fragment.graph, model.graph, prefix)
     _merge_graphs(fragment.graph, model.graph, set(seam.values()), prefix)
     _merge_rest(fragment, model)
     return checked(model)
+
+
+def _own_node_names(fragment: GraphProto, model: GraphProto, prefix: str) -> None:
+    """A node that is called like the value at the seam keeps that name through the renaming, and a node of the model may have it."""
+    taken = {node.name for node in model.node}
+    names = fresh_names({node.name for node in fragment.node if node.name} & taken, taken, prefix)
+    for node in fragment.node:
+        node.name = names.get(node.name, node.name)
 
 
 def _pairs(
