@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from benchmarks import install, models, overhead, startup, training, training_accuracy
+from benchmarks import compression, install, models, overhead, startup, training, training_accuracy
 
 BENCHMARKS = {
     "overhead": overhead.run,
@@ -12,6 +12,7 @@ BENCHMARKS = {
     "models": models.run,
     "training": training.run,
     "accuracy": training_accuracy.run,
+    "compression": compression.run,
 }
 
 

@@ -62,13 +62,14 @@ def run() -> str:
         "best of the others", "bytes / time / points lost", "others that are smaller or faster", "time over its receipt",
         "half of the multiply-adds: points lost",
     )  # fmt: skip
+    searches = "; ".join(f"{task.name}: `{' '.join(task.search)}`" for task in TASKS)
     how = (
-        "Bytes and median time of one sample on one thread, in parts of the fp32 network's, and points of accuracy lost on held-out data "
-        "with the one-sided p-value of the paired test. `edgewise train NETWORK --train SET`, then `edgewise compress` with "
-        f"{'; '.join(f'{task.name}: `{' '.join(task.search)}`' for task in TASKS)}. The others: onnxruntime's static quantizer (QDQ and "
-        "QOperator, per tensor and channel, U8S8, S8S8 and U8U8, MinMax, Entropy and Percentile, 7 and 8 bits), its dynamic one, and "
-        "NNCF's ONNX PTQ, every one on the same 200 samples; the best is that of the least bytes times time that passes the same gate, "
-        f"of those that pass. {' '.join(notes)}"
+        "Bytes and median time of one sample on one thread, in parts of the fp32 network's, and points of accuracy lost on "
+        "held-out data with the one-sided p-value of the paired test. `edgewise train NETWORK --train SET`, then `edgewise "
+        f"compress` with {searches}. The others: onnxruntime's static quantizer (QDQ and QOperator, per tensor and channel, U8S8, "
+        "S8S8 and U8U8, MinMax, Entropy and Percentile, 7 and 8 bits), its dynamic one, and NNCF's ONNX PTQ, every one on the "
+        "same 200 samples; the best is that of the least bytes times time, of those that pass the same gate. "
+        f"{' '.join(notes)}"
     )
     return write_page("compression", headers, rows, how)
 
@@ -93,15 +94,14 @@ def _row(task: Task) -> tuple[tuple[str, ...], Form, list[str]]:
     mine = _form(name, made[name], verdicts[name], subject, last)
     near = sorted((_form(form.name, form.model, form.verdict, subject, last) for form in near), key=_both)
     better = [form for form in near if form.size < mine.size or form.time * _NOISE < mine.time]
-    whole = last[""]
-    return (
-        (
-            task.name, task.network or "ds-cnn (MLPerf Tiny)",
-            f"{len(subject.model):,} B, {whole * 1e3:.0f} µs, {_accuracy(subject, original):.4f}", name, mine.cell,
-            near[0].name if near else "none passes", near[0].cell if near else "", ", ".join(form.name for form in better) or "none",
-            f"{mine.time / told['latencyRatio']:.3f}", _halved(task),
-        ), mine, notes,
+    kept = "none passes" if not near else near[0].name
+    cells = (
+        task.name, task.network or "ds-cnn (MLPerf Tiny)",
+        f"{len(subject.model):,} B, {last[''] * 1e3:.0f} µs, {_accuracy(subject, original):.4f}", name, mine.cell, kept,
+        near[0].cell if near else "", ", ".join(form.name for form in better) or "none",
+        f"{mine.time / told['latencyRatio']:.3f}", _halved(task),
     )  # fmt: skip
+    return cells, mine, notes
 
 
 def _search(task: Task, folder: str, options: tuple[str, ...]) -> Mapping:

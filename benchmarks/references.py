@@ -62,7 +62,7 @@ def prepare(task: Task) -> None:
 
 
 def edgewise(arguments: Sequence[str]) -> str:
-    """Standard output of a command of ours; progress goes to where the benchmark's goes. Exit code 1 says that goals were missed."""
+    """Standard output of a command of ours. Exit code 1 says that goals were missed."""
     done = subprocess.run(
         [sys.executable, "-m", "edgewise.cli", *arguments], stdout=subprocess.PIPE, text=True, check=False
     )

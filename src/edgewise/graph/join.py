@@ -63,7 +63,7 @@ def _join(
 
 
 def _own_node_names(fragment: GraphProto, model: GraphProto, prefix: str) -> None:
-    """A node that is called like the value at the seam keeps that name through the renaming, and a node of the model may have it."""
+    """A node called like the value at the seam keeps its name through the renaming, and a node of the model may have it."""
     taken = {node.name for node in model.node}
     names = fresh_names({node.name for node in fragment.node if node.name} & taken, taken, prefix)
     for node in fragment.node:
