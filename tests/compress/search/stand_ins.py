@@ -138,7 +138,7 @@ def settings(*, tuned: bool = False, **changed: object) -> Settings:
     )  # fmt: skip
     quick = Timing(0.0, 2)
     values = {
-        "chains": chains, "most": Effort(2, 300), "budget": Budget(), "finalists": 3, "memory": False,
+        "chains": chains, "most": Effort(2, 300), "least": Effort(2, 64), "budget": Budget(), "finalists": 3, "memory": False,
         "rung_timing": quick, "final_timing": quick,
     }  # fmt: skip
     return Settings(**{**values, **changed})  # type: ignore[arg-type]

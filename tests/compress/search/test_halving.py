@@ -66,7 +66,7 @@ def test_effort_grows_and_candidates_shrink(count: int, epochs: int, samples: in
 
 
 def test_the_ladder_for_thirty_candidates() -> None:
-    rungs = ladder(30, Effort(9, 900), finalists=4)
+    rungs = ladder(30, Effort(9, 900), finalists=4, least=Effort(2, 64))
     assert [(rung.effort.epochs, rung.effort.samples, rung.kept) for rung in rungs] == [
         (2, 100, 10),
         (3, 300, 4),

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from edgewise.compress.search.pareto import Point, fronts, order_of
 from edgewise.errors import InputError
 
-__all__ = ["Effort", "Rung", "Wanted", "climb", "ladder"]
+__all__ = ["LEAST", "Effort", "Rung", "Wanted", "climb", "ladder"]
 
 _SLACK = 0.08  # accuracy that later rungs may win back, in parts of one; a third of it with each rung
 _ETA = 3  # of how many one goes on
-_LEAST_SAMPLES, _LEAST_EPOCHS = 64, 2  # less says nothing of what more would do
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +24,10 @@ class Effort:
 
     epochs: int
     samples: int
+
+
+LEAST = Effort(3, 2000)
+"""Less says nothing of what more would do: what lost several points on a few hundred samples may lose none on all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,9 @@ class Wanted:
         return over + max(0.0, self.score - slack - point.score) * 100
 
 
-def ladder(candidates: int, most: Effort, *, finalists: int = 6, eta: int = _ETA) -> tuple[Rung, ...]:
+def ladder(
+    candidates: int, most: Effort, *, finalists: int = 6, eta: int = _ETA, least: Effort = LEAST
+) -> tuple[Rung, ...]:
     """Rungs from little effort to ``most``; on each about one in ``eta`` goes on, on the last at most ``finalists`` are left.
 
     Raises InputError where there is nothing to try.
@@ -70,8 +75,8 @@ def ladder(candidates: int, most: Effort, *, finalists: int = 6, eta: int = _ETA
     for at in range(len(counts)):
         share = eta ** -(len(counts) - 1 - at)
         effort = Effort(
-            min(most.epochs, max(_LEAST_EPOCHS, round(most.epochs * share))),
-            min(most.samples, max(_LEAST_SAMPLES, round(most.samples * share))),
+            min(most.epochs, max(least.epochs, round(most.epochs * share))),
+            min(most.samples, max(least.samples, round(most.samples * share))),
         )
         rungs.append(Rung(effort, counts[at + 1] if at + 1 < len(counts) else 0, _SLACK / eta**at))
     return tuple(rungs)

@@ -17,7 +17,7 @@ from edgewise.compress.search.building import Building, Built
 from edgewise.compress.search.candidate import Candidate
 from edgewise.compress.search.executor import Executor
 from edgewise.compress.search.gate import Verdict, decide, score_of
-from edgewise.compress.search.halving import Effort, Rung, Wanted, climb, ladder
+from edgewise.compress.search.halving import LEAST, Effort, Rung, Wanted, climb, ladder
 from edgewise.compress.search.journal import Journal
 from edgewise.compress.search.pareto import Point, best, order_of, pareto_front
 from edgewise.compress.search.result import AS_IT_CAME, Found, Row
@@ -53,13 +53,16 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """chains: what is tried. most: effort of the finalists. finalists: how many. minutes: after which the finalists' turn has come;
-    None for never. memory: whether peak memory is measured. allow: why a model will not do, whatever it measures; "" where it will.
+    """chains: what is tried. most: effort of the finalists, least: of whoever is tried at all. finalists: how many.
+
+    minutes: after which the finalists' turn has come; None for never. memory: whether peak memory is measured. allow: why a model
+    will not do, whatever it measures; "" where it will.
     """
 
     chains: tuple[Chain, ...]
     most: Effort
     budget: Budget
+    least: Effort = LEAST
     finalists: int = 6
     minutes: float | None = None
     memory: bool = True
@@ -89,7 +92,8 @@ class Search:
         """Search. Raises what the journal and the executor raise; a pass that cannot do something is a row, no error."""
         compared = self._compared()
         racing = list(self._settings.chains)
-        rungs = ladder(len(racing), self._settings.most, finalists=self._settings.finalists)
+        how = self._settings
+        rungs = ladder(len(racing), how.most, finalists=how.finalists, least=how.least)
         complete = True
         for at, rung in enumerate(rungs):
             points = self._rung(at, len(rungs), rung, racing, compared)
