@@ -265,16 +265,6 @@ def test_doctor_finds_nothing_broken_here(capsys: pytest.CaptureFixture[str]) ->
     assert "nothing to mend" in run(capsys, "doctor")[1]
 
 
-def test_demo_runs_and_its_numbers_agree_with_its_receipts(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    code, out, _ = run(capsys, "demo", "-o", tmp_path / "digits.bundle", "--json")
-    result = json.loads(out)
-    assert code == 0
-    assert result["verified"]["passed"]
-    chosen = next(item for item in result["evaluations"] if item["variant"] == result["chosen"])
-    assert result["accuracy"]["value"] == pytest.approx(chosen["metrics"][0]["value"], abs=0.005)
-    assert result["accuracy"]["samples"] == 497
-
-
 def test_inspect_says_what_a_model_learns_by(capsys: pytest.CaptureFixture[str], spec: Path) -> None:
     code, out, _ = run(capsys, "inspect", spec / "vectors" / "training" / "learner.bundle")
     assert code == 0

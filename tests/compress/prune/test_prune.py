@@ -14,7 +14,9 @@ from edgewise.compress.prune.coupling import couple
 from edgewise.compress.prune.prune import Prune, cut_to
 from edgewise.compress.tuning import Tuning
 from edgewise.errors import InputError, UnsupportedError
+from edgewise.graph.answer import softmax
 from edgewise.graph.inspect import describe
+from edgewise.graph.join import append
 from edgewise.networks.registry import build
 
 TUNING = Tuning(epochs=4, batch=32, learning_rate=0.01)
@@ -78,3 +80,16 @@ def test_no_more_is_taken_out_than_the_goal_asks_for(multiple: int) -> None:
     small = cut_to(coupling, scores, goal, multiply_adds, multiple=multiple)
     assert 0.95 * goal < multiply_adds(small) <= goal
     assert all(width % multiple == 0 for width in widths(small))
+
+
+def test_a_model_that_ends_in_probabilities_is_learnt_again_like_one_that_ends_in_scores() -> None:
+    model = learnt()
+    likely = append(model, softmax("logits", "probabilities"))
+    few = Prune(share=0.5, steps=1, count=64, tuning=Tuning(epochs=2, batch=32, learning_rate=0.01))
+    scored = few.apply(model, digits(count=320))
+    sure = few.apply(likely, replace(digits(count=320), output="probabilities"))
+    x = {"image": digits("eval", 50).data.x}
+    expected = np.exp(run(scored, x)[0])
+    np.testing.assert_allclose(
+        run(sure, x)[0], expected / expected.sum(1, keepdims=True), atol=0.1
+    )  # probabilities below 1e-6 count as that

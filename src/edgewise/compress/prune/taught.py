@@ -5,11 +5,10 @@ from dataclasses import fields
 from onnx import ModelProto
 
 from edgewise.compress.cutting import Cut
+from edgewise.compress.distill.teacher import ModelTeacher
 from edgewise.compress.passes import Watch
 from edgewise.compress.samples import Samples
 from edgewise.compress.tuning import Tuning, learn
-from edgewise.measure.npz import Array
-from edgewise.runtime.engine import OpenOptions, find_engine
 from edgewise.training.step.assembly import choose, with_weights
 
 __all__ = ["relearnt", "words"]
@@ -33,13 +32,6 @@ def relearnt(parts: Cut, samples: Samples, tuning: Tuning, original: ModelProto,
     choice = choose(parts.core)
     if samples.task != "classification":
         return with_weights(choice.model, learn(parts, samples, tuning, watch=watch).weights)
-    session = find_engine("onnxruntime").open({"model.onnx": original.SerializeToString()}, OpenOptions(threads=1))
-
-    def teacher(x: Array) -> Array:
-        return session.run(samples.feed(x))[samples.output].copy()
-
-    try:
-        learnt = learn(parts, samples, tuning, teacher=teacher, watch=watch)
-    finally:
-        session.close()
+    teacher = ModelTeacher.of(original, samples)  # scores, also where its answers are probabilities
+    learnt = learn(parts, samples, tuning, teacher=teacher, watch=watch)
     return with_weights(choice.model, learnt.weights)

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 
 from onnx import ModelProto
 
+from edgewise.compress.distill.teacher import ModelTeacher
 from edgewise.compress.passes import Watch, nobody
 from edgewise.compress.samples import Samples
-from edgewise.compress.tuning import Teacher, Tuning, answers, fine_tune
+from edgewise.compress.tuning import Tuning, fine_tune
 from edgewise.digests import digest_of
 
 __all__ = ["FineTune"]
@@ -35,11 +36,6 @@ class FineTune:
 
     def apply(self, model: ModelProto, samples: Samples, watch: Watch = nobody) -> ModelProto:
         taught = self.teacher and samples.task == "classification"
-        return fine_tune(
-            model, samples, self.tuning, teacher=_asking(self.teacher, samples) if taught else None, watch=watch
-        )
-
-
-def _asking(teacher: bytes, samples: Samples) -> Teacher:
-    model = ModelProto.FromString(teacher)
-    return lambda x: answers(model, samples, x)
+        # Scores, also where its answers are probabilities.
+        teacher = ModelTeacher.of(ModelProto.FromString(self.teacher), samples) if taught else None
+        return fine_tune(model, samples, self.tuning, teacher=teacher, watch=watch)
