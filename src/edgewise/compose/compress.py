@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edgewise import __version__
+from edgewise.bundle.derivation import DataUse
 from edgewise.clock import SystemClock
 from edgewise.compose.compress_model import Subject, read_subject
 from edgewise.compress.search.budget import Budget
@@ -164,6 +165,13 @@ def _conditions(subject: Subject, found: Found) -> tuple[str, ...]:
     return tuple(said)
 
 
+def _uses(subject: Subject) -> list[dict[str, Any]]:
+    """As a bundle keeps it: what the samples were for, with their digests."""
+    bench = subject.bench
+    used = {"learning": bench.samples.data, "comparing candidates": bench.comparing, "held out": subject.evaluation}
+    return [DataUse(use, data_digest(data), len(data)).to_json() for use, data in used.items()]
+
+
 def _machine() -> str:
     facts = read_device().to_json()
     named = [str(facts[key]) for key in ("cpu", "os") if isinstance(facts.get(key), str)]
@@ -180,12 +188,12 @@ def _written(folder: Path, subject: Subject, found: Found, journal: Journal, set
     for role, file in files.items():
         if file == f"{role}.onnx":
             write_bytes(folder / file, journal.model(found.row(found.chosen[role]).model))
-    if subject.joined:
-        files["original"] = "original.onnx"
-        write_bytes(folder / "original.onnx", subject.model)
+    files["original"] = "original.onnx"
+    write_bytes(folder / "original.onnx", subject.model)
     conditions = _conditions(subject, found)
     facts = {
-        "model": subject.name, "task": subject.bench.samples.task, "seed": subject.bench.samples.seed,
+        "format": 1, "tool": f"edgewise {__version__}", "model": subject.name, "task": subject.bench.samples.task,
+        "output": subject.bench.samples.output, "data": _uses(subject), "seed": subject.bench.samples.seed,
         "epochs": settings.most.epochs,
         "variants": {
             file: list(found.row(found.chosen[role]).did)
