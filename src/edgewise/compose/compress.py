@@ -3,7 +3,7 @@
 import json
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ from edgewise import __version__
 from edgewise.bundle.derivation import DataUse
 from edgewise.clock import SystemClock
 from edgewise.compose.compress_model import Subject, read_subject
+from edgewise.compose.compress_teaching import Teaching, read_teaching
 from edgewise.compress.search.budget import Budget
 from edgewise.compress.search.executor import Executor, Here, Processes
 from edgewise.compress.search.halving import Effort
@@ -20,7 +21,7 @@ from edgewise.compress.search.page import to_html
 from edgewise.compress.search.picture import pareto_png, require_matplotlib
 from edgewise.compress.search.result import Found
 from edgewise.compress.search.run import Progress, Search, Settings
-from edgewise.compress.search.space import Chain, chains_for, kind_of
+from edgewise.compress.search.space import Chain, kind_of
 from edgewise.compress.targets.check import check_target_fit
 from edgewise.compress.targets.profile import find_profile
 from edgewise.digests import digest_of
@@ -84,15 +85,21 @@ def compress(options: Namespace, report: Report) -> Compressed:
     subject = read_subject(options, report.fetched)
     for warning in subject.warnings:
         report.note(warning)
-    chains = _wanted(options.chains, chains_for(kind_of(read_model(subject.start))))
+    teaching = read_teaching(options, subject, report.note)
+    kind = kind_of(read_model(subject.start))
+    chains = _wanted(options.chains, teaching.taught.chains(kind))
     samples = len(subject.bench.samples.data)
     settings = Settings(
         chains=chains, most=Effort(options.epochs, samples), budget=budget, minutes=options.minutes,
         allow=_allowing(options.target, subject.model) if options.target else lambda model: "",
     )  # fmt: skip
-    journal = Journal.open(options.output / "search", _identity(options, subject, settings), resume=options.resume)
+    journal = Journal.open(
+        options.output / "search", _identity(options, subject, settings, teaching), resume=options.resume
+    )
     executor = _executor(options.workers, subject, report)
     try:
+        # Only now, when nothing else is amiss, does anything leave for a teacher elsewhere.
+        settings = replace(settings, chains=_wanted(options.chains, teaching.asked(report.note).chains(kind)))
         search = Search(
             settings, subject.model, subject.start, subject.bench, subject.evaluation, journal=journal, executor=executor,
             clock=SystemClock(), watch=report.progress,
@@ -136,7 +143,7 @@ def _executor(workers: int, subject: Subject, report: Report) -> Executor:
     return Processes(subject.bench, workers)
 
 
-def _identity(options: Namespace, subject: Subject, settings: Settings) -> dict[str, Any]:
+def _identity(options: Namespace, subject: Subject, settings: Settings, teaching: Teaching) -> dict[str, Any]:
     """All that a number in the journal depends on; budgets but for the drop do not, so they may be others the next time."""
     bench = subject.bench
     return {
@@ -144,7 +151,7 @@ def _identity(options: Namespace, subject: Subject, settings: Settings) -> dict[
         "learning data": data_digest(bench.samples.data), "comparing data": data_digest(bench.comparing),
         "held-out data": data_digest(subject.evaluation), "task": bench.samples.task, "output": bench.samples.output,
         "seed": options.seed, "epochs": options.epochs, "augmentation": options.augment, "allowed drop": settings.budget.drop,
-        "chains": [chain.name for chain in settings.chains],
+        **teaching.identity, "chains": [chain.name for chain in settings.chains],
     }  # fmt: skip
 
 
