@@ -74,7 +74,7 @@ def test_a_teacher_behind_a_url_is_asked_once_about_each_sample_and_never_about_
     digits: Path, server: InferenceServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     named = ("--teacher", server.model_url, "--student", "cnn", "--unlabelled", "more.npz", "--max-drop", "90")
-    chains = ("distil-student > compact", "simplify > tune > int8-dynamic > compact", "distil-50 > compact")
+    chains = ("distil-student > compact", "simplify > tune > int8-dynamic > compact")
     assert compress(*named, "--workers", "2", chains=chains, epochs=2) == 0
     told = capsys.readouterr().err
     assert f"345 samples of --train and --unlabelled (22080 bytes) go to {server.model_url} on this machine" in told
@@ -87,6 +87,8 @@ def test_a_teacher_behind_a_url_is_asked_once_about_each_sample_and_never_about_
     )
     assert "from the answers of the teacher large" in found["simplify > tune > int8-dynamic > compact"]["did"][1]
     # Gone on with, nothing is asked twice; the server need not even be there.
+    uses = json.loads(Path("out/report.json").read_text())["data"]
+    assert [use["samples"] for use in uses] == [225, 75, 300, 120]
     server.statuses = [500] * 9
     assert compress(*named, "--resume", chains=chains, epochs=2) == 0
     assert "no sample is sent" in capsys.readouterr().err
@@ -94,6 +96,35 @@ def test_a_teacher_behind_a_url_is_asked_once_about_each_sample_and_never_about_
     # Another teacher is another search.
     assert compress("--student", "cnn", "--resume", chains=chains, epochs=2) == 1
     assert "teacher, unlabelled differ" in capsys.readouterr().err
+
+
+def test_a_teacher_that_ends_in_the_middle_is_asked_for_the_rest_alone(
+    digits: Path, server: InferenceServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.most = 2
+    assert compress("--teacher", server.model_url, "--student", "cnn", "--max-drop", "90") == 3
+    told = capsys.readouterr().err
+    assert "answers 400" in told
+    assert "--resume goes on; what was answered is kept" in told
+    server.most = None
+    assert compress("--teacher", server.model_url, "--student", "cnn", "--max-drop", "90", "--resume") == 0
+    assert "97 samples of --train" in capsys.readouterr().err
+    assert sum(server.questions) == 225
+
+
+def test_a_teacher_that_counts_its_classes_otherwise_is_refused(
+    digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, order in (("digits", range(10)), ("large", reversed(range(10)))):
+        (digits / f"{name}.onnx").write_bytes(model_bytes("fp32"))
+        (digits / f"{name}.labels.txt").write_text("".join(f"d{at}\n" for at in order))
+    names = np.array([f"d{at}" for at in range(10)])
+    for name in ("train", "eval"):
+        with np.load(f"{name}.npz") as data:
+            arrays = {**data, "class_names": names}
+        np.savez(f"{name}.npz", **arrays)
+    assert compress("--teacher", "large.onnx", "--student", "cnn") == 1
+    assert "large.onnx counts its classes as d9, d8" in capsys.readouterr().err
 
 
 def test_what_does_not_fit_is_said_before_a_sample_leaves(

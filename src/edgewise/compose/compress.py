@@ -104,7 +104,7 @@ def compress(options: Namespace, report: Report) -> Compressed:
             settings, subject.model, subject.start, subject.bench, subject.evaluation, journal=journal, executor=executor,
             clock=SystemClock(), watch=report.progress,
         )  # fmt: skip
-        return _written(options.output, subject, search.run(), journal, settings)
+        return _written(options.output, subject, search.run(), journal, settings, teaching)
     finally:
         executor.close()
         journal.close()
@@ -172,11 +172,11 @@ def _conditions(subject: Subject, found: Found) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _uses(subject: Subject) -> list[dict[str, Any]]:
+def _uses(subject: Subject) -> list[DataUse]:
     """As a bundle keeps it: what the samples were for, with their digests."""
     bench = subject.bench
     used = {"learning": bench.samples.data, "comparing candidates": bench.comparing, "held out": subject.evaluation}
-    return [DataUse(use, data_digest(data), len(data)).to_json() for use, data in used.items()]
+    return [DataUse(use, data_digest(data), len(data)) for use, data in used.items()]
 
 
 def _machine() -> str:
@@ -185,7 +185,9 @@ def _machine() -> str:
     return ", ".join([*named, f"onnxruntime {find_engine('onnxruntime').version()}"])
 
 
-def _written(folder: Path, subject: Subject, found: Found, journal: Journal, settings: Settings) -> Compressed:
+def _written(
+    folder: Path, subject: Subject, found: Found, journal: Journal, settings: Settings, teaching: Teaching
+) -> Compressed:
     files: dict[str, str] = {}
     for role, name in found.chosen.items():
         # One file for a model, however many roles it has.
@@ -198,9 +200,10 @@ def _written(folder: Path, subject: Subject, found: Found, journal: Journal, set
     files["original"] = "original.onnx"
     write_bytes(folder / "original.onnx", subject.model)
     conditions = _conditions(subject, found)
+    samples = subject.bench.samples
     facts = {
-        "format": 1, "tool": f"edgewise {__version__}", "model": subject.name, "task": subject.bench.samples.task,
-        "output": subject.bench.samples.output, "data": _uses(subject), "seed": subject.bench.samples.seed,
+        "format": 1, "tool": f"edgewise {__version__}", "model": subject.name, "task": samples.task, "output": samples.output,
+        "data": [use.to_json() for use in (*_uses(subject), *teaching.uses())], "seed": samples.seed,
         "epochs": settings.most.epochs,
         "variants": {
             file: list(found.row(found.chosen[role]).did)

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
+from edgewise.bundle.derivation import DataUse
 from edgewise.bundle.tensors import TensorSpec
 from edgewise.compose.compress_model import Subject, read_onnx
 from edgewise.compose.importing import import_models
+from edgewise.compose.pack_options import read_labels
 from edgewise.compose.training_files import front_of_file, hashing_of_file
 from edgewise.compose.training_kinds import kind_of
 from edgewise.compress.distill.recorded import RecordedTeacher
@@ -22,7 +24,7 @@ from edgewise.compress.distill.student import Given, Reference, Student
 from edgewise.compress.distill.teacher import CachedTeacher, FunctionTeacher, ModelTeacher
 from edgewise.compress.distill.upstream import Upstream
 from edgewise.compress.search.taught import Taught
-from edgewise.errors import InputError, UnsupportedError
+from edgewise.errors import InputError, PeerError, TransitError, UnsupportedError
 from edgewise.graph.inspect import describe, read_model
 from edgewise.graph.join import prepend
 from edgewise.measure.dataset import Dataset, read_dataset
@@ -50,13 +52,22 @@ class Teaching:
     identity: dict[str, str]
     upstream: tuple[CachedTeacher, str, Array] | None = None
 
+    def uses(self) -> list[DataUse]:
+        """Data that was used besides that of the search itself."""
+        more = self.taught.unlabelled
+        return [] if more is None else [DataUse("learning without labels", self.identity["unlabelled"], len(more))]
+
     def asked(self, note: Callable[[str], None]) -> Taught:
         """With the answers of a teacher behind a URL; samples that it was not asked about before leave the machine now."""
         if self.upstream is None:
             return self.taught
         teacher, label, x = self.upstream
         lacking = teacher.lacking(x)
-        recorded = RecordedTeacher.of(teacher, teacher.digest, label, x)
+        try:
+            recorded = RecordedTeacher.of(teacher, teacher.digest, label, x)
+        except (TransitError, PeerError) as error:
+            kept = f"{error.remedy} The same command with --resume goes on; what was answered is kept."
+            raise type(error)(error.what, remedy=kept, **error.details) from error
         if lacking:
             note(f"{label} has answered; its answers are kept in {teacher.folder}")
         return replace(self.taught, teacher=recorded)
@@ -86,7 +97,7 @@ def read_teaching(options: Namespace, subject: Subject, note: Callable[[str], No
         return Teaching(taught, identity)
     if options.teacher.lower().startswith(_WEB):
         upstream = _upstream(options, subject, start, more, note)
-        return Teaching(taught, {**identity, "teacher": f"{options.teacher} {options.teacher_output}"}, upstream)
+        return Teaching(taught, {**identity, "teacher": upstream[0].digest}, upstream)
     file = _file_teacher(options, subject, start)
     return Teaching(replace(taught, teacher=file), {**identity, "teacher": file.digest})
 
@@ -149,6 +160,7 @@ def _file_teacher(options: Namespace, subject: Subject, start: ModelProto) -> Mo
         teacher = ModelTeacher(
             {"model.onnx": data}, "onnxruntime", whole.graph.input[0].name, chosen, raw, label=f"the teacher {path.name}"
         )  # fmt: skip
+    _check_classes(path, subject.labels)
     answer = teacher(samples.data.x[:2])
     if answer.shape[1:] != (wanted := _answer(start, subject)):
         raise InputError(
@@ -156,6 +168,17 @@ def _file_teacher(options: Namespace, subject: Subject, start: ModelProto) -> Mo
             remedy="Take a teacher of the same classes, or name the output that tells them: --teacher-output.",
         )
     return teacher
+
+
+def _check_classes(path: Path, labels: tuple[str, ...]) -> None:
+    """By what `edgewise train` writes beside a model. The same classes in another order would be taught wrongly."""
+    beside = path.with_suffix(".labels.txt")
+    own = read_labels(beside) if beside.is_file() else ()
+    if own and labels and own != labels:
+        raise InputError(
+            f"{path.name} counts its classes as {', '.join(own[:8])}, and the model as {', '.join(labels[:8])}",
+            remedy="Take a teacher with the same classes in the same order.",
+        )
 
 
 def _upstream(
@@ -166,11 +189,11 @@ def _upstream(
     if x.dtype.names or x.dtype.kind not in "biuf":
         raise UnsupportedError("a teacher behind a URL takes one input of numbers", remedy="Name a file as --teacher.")
     address = read_address(options.teacher, unsafe_plain_http=options.unsafe_plain_http)
+    answer = _answer(start, subject)
     asked = Upstream(
-        address, Asker(token=os.environ.get(_TOKEN, "")), x.shape[1:], x.dtype.name, _answer(start, subject),
-        options.teacher_output, samples.output,
+        address, Asker(token=os.environ.get(_TOKEN, "")), x.shape[1:], x.dtype.name, answer, options.teacher_output, samples.output
     )  # fmt: skip
-    digest = sha256(f"{address.url} {options.teacher_output} {samples.task}".encode()).hexdigest()
+    digest = sha256(repr((address.url, options.teacher_output, samples.task, answer)).encode()).hexdigest()
     raw = samples.task != "classification"
     teacher = CachedTeacher(FunctionTeacher(asked, digest, raw=raw), options.output / "search" / "teacher")
     everything = x if more is None else np.concatenate([x, more.x])

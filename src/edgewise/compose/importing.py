@@ -129,7 +129,8 @@ def _import_folder(path: Path, allow_unfaithful: bool) -> Imported:
         return _import_package(path)
     if is_compressed(path):
         made = import_compressed(path)
-        return Imported(dict(made.models), made.task, made.labels, decision=made.decision)
+        alone = ("the search chose the model as it came: nothing smaller is packed",) if len(made.models) == 1 else ()
+        return Imported(dict(made.models), made.task, made.labels, notes=alone, decision=made.decision)
     if (path / "config.json").is_file() or (path / "onnx").is_dir():
         from edgewise.importing.hub_repository import import_hub  # noqa: PLC0415  (extra: pack)
 

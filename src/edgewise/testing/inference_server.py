@@ -32,8 +32,8 @@ class InferenceServer:
 
     certificate: a PEM file with key and certificate, for https. statuses: answered to the next requests, one each. body: sent in
     place of every answer to samples; description: in place of the model's description. endless: answers to samples have no end.
-    location: where every request is redirected to. questions: number of samples in each batch that arrived. tokens: the
-    Authorization of each request.
+    most: questions that are answered before every other is refused; None for all. location: where every request is redirected to.
+    questions: number of samples in each batch that arrived. tokens: the Authorization of each request.
     """
 
     def __init__(self, model: bytes, name: str = "model", *, certificate: Path | None = None) -> None:
@@ -43,6 +43,7 @@ class InferenceServer:
         self.questions: list[int] = []
         self.tokens: list[str] = []
         self.body, self.description, self.location, self.endless = b"", b"", "", False
+        self.most: int | None = None
         self.lock = Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.owner = self
@@ -140,6 +141,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if self.path != f"/v2/models/{owner.name}/infer":
             self._send(404, b'{"error":"no such model"}')
+        elif owner.most is not None and len(owner.questions) >= owner.most:
+            self._send(400, b'{"error":"enough"}')
         elif owner.endless:
             self._pour()
         else:

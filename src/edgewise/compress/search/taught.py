@@ -1,18 +1,17 @@
 """Chains in which somebody else teaches or learns: the table of ``space`` with a teacher, a student, or samples without labels."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 
 from edgewise.compress.distill.distil import Distil
 from edgewise.compress.distill.recorded import RecordedTeacher
-from edgewise.compress.distill.student import Slimmed, Student
+from edgewise.compress.distill.student import Student
 from edgewise.compress.distill.teacher import ModelTeacher
 from edgewise.compress.passes import Pass
 from edgewise.compress.search.fine_tune import FineTune
 from edgewise.compress.search.halving import Effort
 from edgewise.compress.search.space import CHAINS, LINKS, Chain, Kind, Link, chains_for
-from edgewise.compress.tuning import Tuning
 from edgewise.measure.npz import Array
 
 __all__ = ["STUDENT_CHAINS", "Taught"]
@@ -23,7 +22,7 @@ STUDENT_CHAINS = (
     "distil-student > compact", "distil-student > int8-float-bias > compact", "distil-student > int8-aware > compact",
     "distil-student > int4-aware > compact",
 )  # fmt: skip
-_SHARES = {"distil-50": 0.5, "distil-25": 0.25}
+_NARROW = ("distil-50", "distil-25")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,21 +43,26 @@ class Taught:
         return chains_for(kind, {**LINKS, **self._links()}, {kind: (*CHAINS[kind], *own)})
 
     def _links(self) -> Mapping[str, Link]:
-        links: dict[str, Link] = {word: self._distilled(Slimmed(share=share)) for word, share in _SHARES.items()}
+        links: dict[str, Link] = {word: self._distilled(word) for word in _NARROW}
         if self.teacher is not None:
             links["tune"] = self._tuned
         if self.student is not None:
-            links[_STUDENT] = self._distilled(self.student)
+            links[_STUDENT] = self._distilled(_NARROW[0], self.student)
         return links
 
     def _tuned(self, effort: Effort, origin: bytes) -> Pass:
-        return FineTune(Tuning(epochs=effort.epochs, learning_rate=1e-3), origin, self.teacher)
+        usual = LINKS["tune"](effort, origin)
+        assert isinstance(usual, FineTune)
+        return replace(usual, other=self.teacher)
 
-    def _distilled(self, student: Student) -> Link:
-        def link(effort: Effort, origin: bytes) -> Pass:  # noqa: ARG001  (whoever teaches was named, or is what comes in)
-            # What is narrow or new has more to learn than what was pruned.
-            tuning = Tuning(epochs=2 * effort.epochs, learning_rate=3e-3)
-            return Distil(student=student, tuning=tuning, teacher=self.teacher, unlabelled=self._more(effort))
+    def _distilled(self, word: str, student: Student | None = None) -> Link:
+        """The pass that ``word`` usually stands for, with what is other here."""
+
+        def link(effort: Effort, origin: bytes) -> Pass:
+            usual = LINKS[word](effort, origin)
+            assert isinstance(usual, Distil)
+            more = self._more(effort)
+            return replace(usual, student=student or usual.student, teacher=self.teacher, unlabelled=more)
 
         return link
 
