@@ -14,6 +14,7 @@ from pathlib import Path
 
 from attacks.archives import archive_attacks
 from attacks.arrays import array_attacks
+from attacks.derivations import derivation_attacks
 from attacks.documents import document_attacks
 from attacks.evidence import evidence_attacks
 from attacks.training import training_attacks
@@ -29,7 +30,7 @@ def main(folder: Path) -> None:
     of_two = replace(sample_root(), threshold={"release": 2, "receipt": 1})
     (folder / "root-of-two.json").write_bytes(of_two.to_bytes())
     verdicts: dict[str, dict[str, str | None]] = {}
-    made = (archive_attacks, document_attacks, evidence_attacks, array_attacks, training_attacks)
+    made = (archive_attacks, document_attacks, derivation_attacks, evidence_attacks, array_attacks, training_attacks)
     for attack in (attack for make in made for attack in make()):
         if attack.name in verdicts:
             raise ValueError(f"two attacks are called {attack.name}")

@@ -26,6 +26,7 @@ from edgewise.runtime.decision import top_scores, winners
 from edgewise.testing.raw_layout import RawLayout
 from edgewise.testing.sample_bundles import (
     PUBLIC_TEST_KEYS,
+    derived_bundle,
     full_bundle,
     learning_bundle,
     minimal_bundle,
@@ -111,6 +112,7 @@ def _bundles() -> dict[str, Bundle]:
         "external-data": signed_bundle(build_bundle(external, [graph, weights])),
         "shared-blob": signed_bundle(build_bundle(shared, [data])),
         "two-receipts": _two_receipts(),
+        "derivation": signed_bundle(derived_bundle()),
         "training-step": signed_bundle(learning_bundle("accumulate.onnx")),
     }
 

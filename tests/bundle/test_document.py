@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgewise.bundle.derivation import DataUse, Derivation, Judgement
 from edgewise.bundle.document import FORMATS, PRECISIONS, TASKS, Document, File, Golden, Variant, parse_document
 from edgewise.bundle.tensors import CONTENT, DTYPES, StateSpec, TensorSpec
 from edgewise.bundle.training_parts import PARTS, TrainingEntry
@@ -33,6 +34,15 @@ TENSORS = st.builds(TensorSpec, IDENTIFIERS, st.sampled_from(DTYPES), SHAPES, RA
 GOLDENS = st.builds(
     Golden, FILES, NUMBERS, NUMBERS, st.floats(0, 1), st.dictionaries(NAMES, NUMBERS, max_size=2), EXTRA
 )
+WORDS = PLAIN.filter(bool)
+USES = st.builds(DataUse, WORDS, st.just("") | DIGESTS, st.integers(0, 2**53 - 1), EXTRA)
+JUDGEMENTS = st.builds(
+    Judgement, WORDS, NUMBERS, st.floats(-99, 99), NUMBERS, WORDS, st.booleans(), st.booleans(), st.none() | st.floats(0, 1), EXTRA
+)  # fmt: skip
+DERIVATIONS = st.builds(
+    Derivation, DIGESTS, st.lists(WORDS, min_size=1, max_size=3).map(tuple), PLAIN, st.none() | st.integers(0, 2**53 - 1),
+    st.none() | st.integers(0, 99), st.lists(USES, max_size=2).map(tuple), st.none() | JUDGEMENTS, EXTRA,
+)  # fmt: skip
 
 
 def unique(items: st.SearchStrategy[Any], key: Any, least: int = 0) -> st.SearchStrategy[Any]:
@@ -57,6 +67,7 @@ def documents(draw: st.DrawFn) -> Document:
         renamed_out,
         requires,
         EXTRA,
+        st.none() | DERIVATIONS,
     )
     state = st.builds(
         StateSpec,

@@ -55,7 +55,7 @@ def document_bytes(bundle: Bundle) -> bytes:
 
 def test_there_are_vectors() -> None:
     assert set(BUNDLES) == {
-        "minimal", "all-fields", "unknown-fields", "external-data", "shared-blob", "two-receipts", "training-step",
+        "minimal", "all-fields", "unknown-fields", "external-data", "shared-blob", "two-receipts", "training-step", "derivation",
     }  # fmt: skip
 
 

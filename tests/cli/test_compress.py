@@ -161,3 +161,33 @@ def test_what_the_target_lacks_is_no_candidate(digits: Path, capsys: pytest.Capt
     assert not rows["simplify > compact"]["failed"]
     assert main(["compress", *arguments, "--target", "abacus"]) == 1
     assert "abacus" in capsys.readouterr().err
+
+
+def test_what_a_search_chose_is_packed_with_how_it_was_made(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compress() == 0
+    report = json.loads((digits / "out" / "report.json").read_text())
+    assert main(["pack", "out", "--name", "digits", "--version", "1", "--unsigned", "-o", "digits.bundle"]) == 0
+    capsys.readouterr()
+    assert main(["inspect", "digits.bundle", "--json"]) == 0
+    original, best = json.loads(capsys.readouterr().out)["document"]["variants"][:2]
+    assert "derivation" not in original
+    made, row = best["derivation"], next(row for row in report["rows"] if row["name"] == report["chosen"]["best"])
+    assert made["source"] == original["files"][0]["digest"]
+    assert made["steps"] == row["did"]
+    assert best["files"][0]["digest"] == row["model"]
+    assert [use["samples"] for use in made["data"]] == [225, 75, 497]
+    assert made["judged"]["dropPoints"] == row["heldOut"]["dropPoints"]
+    assert main(["inspect", "digits.bundle"]) == 0
+    told = capsys.readouterr().out
+    assert "best: from original, by edgewise" in told
+    assert "  passed: accuracy" in told
+    # What is joined behind while it is packed is the last step.
+    arguments = ["--name", "digits", "--version", "2", "--unsigned", "--after", "softmax", "-o", "odds.bundle"]
+    assert main(["pack", "out", *arguments]) == 0
+    capsys.readouterr()
+    assert main(["inspect", "odds.bundle", "--json"]) == 0
+    second = json.loads(capsys.readouterr().out)["document"]["variants"][1]
+    assert second["derivation"]["steps"][-1] == "softmax joined behind"
+    (digits / "out" / "best.onnx").write_bytes(model_bytes("int8"))
+    assert main(["pack", "out", "--name", "digits", "--version", "3", "--unsigned", "-o", "stale.bundle"]) == 1
+    assert "is not the model that report.json speaks of" in capsys.readouterr().err

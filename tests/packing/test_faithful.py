@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from onnx import ModelProto, numpy_helper
 
+from edgewise.bundle.derivation import Derivation, Judgement
 from edgewise.bundle.document import Golden, Variant
 from edgewise.bundle.safetensors import dump_arrays
 from edgewise.bundle.tensors import TensorSpec
@@ -65,12 +66,14 @@ def test_a_sound_quantized_variant_passes_with_its_numbers() -> None:
     assert note.startswith("int8 against fp32 on seeded inputs: largest difference")
 
 
-def compared(decision: str, golden: dict[str, np.ndarray], **extra: object) -> list[str]:
+def compared(
+    decision: str, golden: dict[str, np.ndarray], derivation: Derivation | None = None, **extra: object
+) -> list[str]:  # fmt: skip
     file = sample_file("m.onnx", b"m")
     document = replace(
         sample_document(), decision=decision, golden=Golden(file, 0, 0, extra=extra),
         outputs=tuple(TensorSpec(name, "float32", ("batch", 2)) for name in ("y", "z")),
-        variants=(Variant("a", "onnx", "fp32", (file,)), Variant("b", "onnx", "int8", (file,))),
+        variants=(Variant("a", "onnx", "fp32", (file,)), Variant("b", "onnx", "int8", (file,), derivation=derivation)),
     )  # fmt: skip
     return compare_recorded(document, dump_arrays(golden), allow_unfaithful=False)
 
@@ -86,6 +89,18 @@ def test_variants_are_compared_by_the_output_that_decides() -> None:
             compared(decision, golden)
     with pytest.raises(MismatchError, match="on seeded inputs"):
         compared("y", golden, source="seeded")
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_one_that_a_test_on_samples_held_out_let_pass_may_give_other_scores(passes: bool) -> None:
+    golden = {"out/a/y": ONE, "out/b/y": OTHER}
+    judged = Judgement("accuracy", 0.9, 0.1, 0.5, "McNemar", not passes, passes)
+    made = Derivation(sample_file("m.onnx", b"m").digest, ("distilled",), judged=judged)
+    if passes:
+        assert "cosine 0" in compared("y", golden, made)[0]
+        return
+    with pytest.raises(MismatchError, match="b against a"):
+        compared("y", golden, made)
 
 
 def test_class_indices_are_told_by_how_often_they_agree() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import field
 from typing import Any
 
+from edgewise.bundle.derivation import Derivation, read_derivation
 from edgewise.bundle.fields import Form
 from edgewise.bundle.limits import DEFAULT_LIMITS, Limits
 from edgewise.bundle.strict_json import dump_json, parse_object
@@ -64,6 +65,7 @@ class Variant:
 
     inputs, outputs: the interface's name of each tensor -> the name inside this file, where they differ.
     requires: what the file needs (``opset``, ``irVersion``, ``memoryBytes``); informative, the device measures for itself.
+    derivation: how it was made from another model, where somebody says.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Variant:
     outputs: Mapping[str, str] = field(default_factory=dict)
     requires: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    derivation: Derivation | None = None
 
     @property
     def digest(self) -> str:
@@ -94,6 +97,7 @@ class Variant:
             "inputs": dict(self.inputs),
             "outputs": dict(self.outputs),
             "requires": dict(self.requires),
+            "derivation": self.derivation and self.derivation.to_json(),
         }
         return value | {key: item for key, item in optional.items() if item}
 
@@ -235,6 +239,7 @@ def _read_variant(form: Form) -> Variant:
         inputs=form.mapping("inputs"),
         outputs=form.mapping("outputs"),
         requires=requires,
+        derivation=form.child("derivation", read_derivation),
         extra=form.rest(),
     )
 

@@ -34,6 +34,7 @@ def register(commands: Any) -> None:
     )
     add_json(parser)
     _add_data(parser.add_argument_group("data"))
+    _add_teaching(parser.add_argument_group("who teaches and who learns"))
     _add_goals(parser.add_argument_group("what is asked for"))
     _add_running(parser.add_argument_group("running"))
     parser.set_defaults(run=run, **_DATA)
@@ -64,6 +65,30 @@ def _add_data(group: Any) -> None:
         "--augment", default="usual", metavar="WORDS", help="augmentation of samples that passes learn from, as in `edgewise train`"
     )  # fmt: skip
     group.add_argument("--decision", default="", metavar="OUTPUT", help="the output that counts (default: the first)")
+
+
+def _add_teaching(group: Any) -> None:
+    group.add_argument(
+        "--teacher", default="", metavar="MODEL|URL",
+        help="another model than MODEL teaches: an ONNX or TFLite file, or https://HOST/v2/models/NAME (Open Inference "
+        "Protocol v2), to which the samples that passes learn from are then sent",
+    )  # fmt: skip
+    group.add_argument(
+        "--teacher-output", default="", metavar="OUTPUT", help="the teacher's output that is learnt from"
+    )
+    group.add_argument(
+        "--unsafe-plain-http",
+        action="store_true",
+        help="send samples to a teacher on another machine without encryption",
+    )
+    group.add_argument(
+        "--student", default="", metavar="FILE|NETWORK",
+        help="also teach this ONNX file, or this reference network (`edgewise train --help`), in MODEL's place",
+    )  # fmt: skip
+    group.add_argument(
+        "--unlabelled", default="", metavar="DATA",
+        help="more samples for students to be taught on: .npz with x, or a folder of pictures or sound",
+    )  # fmt: skip
 
 
 def _add_goals(group: Any) -> None:

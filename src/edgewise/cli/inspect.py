@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgewise.bundle.derivation import Judgement
 from edgewise.bundle.tensors import TensorSpec
 from edgewise.cli.options import add_trust
 from edgewise.cli.output import add_json, heading, print_json, short, table, unit_bytes, unit_ms
@@ -131,6 +132,7 @@ def _print(report: Report) -> None:
         ],
         ("name", "format", "precision", "size", "requires", "sha256"),
     )
+    _print_derivations(report)
     heading("Receipts")
     _print_receipts(report)
     if report.others:
@@ -142,6 +144,35 @@ def _print(report: Report) -> None:
     if document.files:
         heading("Files")
         table([(file.path, file.media_type, unit_bytes(file.size)) for file in document.files])
+
+
+def _print_derivations(report: Report) -> None:
+    variants = report.bundle.document.variants
+    derived = [(variant.name, variant.derivation) for variant in variants if variant.derivation]
+    if not derived:
+        return
+    heading("How variants were made, by the publisher's word")
+    names = {variant.digest: variant.name for variant in variants}
+    for name, derivation in derived:
+        source = names.get(derivation.source, f"a model that is not here ({derivation.source[7:19]})")
+        facts = [
+            f"by {derivation.tool}" if derivation.tool else "",
+            "" if derivation.seed is None else f"seed {derivation.seed}",
+            "" if derivation.epochs is None else f"at most {derivation.epochs} epochs",
+        ]
+        print(", ".join(filter(None, (f"{name}: from {source}", *facts))))
+        for step in derivation.steps:
+            print(f"  - {step}")
+        if derivation.judged:
+            print(f"  {_judged(derivation.judged)}")
+        for use in derivation.data:
+            print(f"  {use.use}: {use.samples} samples" + (f" ({use.digest[:19]})" if use.digest else ""))
+
+
+def _judged(judged: Judgement) -> str:
+    sure = "" if judged.p_value is None else f", p {judged.p_value:.2g}"
+    lost = f"{judged.drop:+.2f} points lost of {judged.allowed:g} allowed ({judged.test}{sure})"
+    return f"{'passed' if judged.passes else 'NOT PASSED'}: {judged.metric} {judged.value:.4f}, {lost}"
 
 
 def _print_golden(report: Report) -> None:

@@ -16,8 +16,8 @@ def register(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "pack",
         help="pack model files into a signed bundle with measured evidence",
-        description="Pack ONNX and TFLite files, a Hugging Face folder or an .ortpackage into one signed bundle. With --eval each "
-        "variant is measured on this device; the results travel in the bundle as signed receipts.",
+        description="Pack ONNX and TFLite files, a Hugging Face folder, an .ortpackage or what `edgewise compress` wrote into one "
+        "signed bundle. With --eval each variant is measured on this device; the results travel in the bundle as signed receipts.",
     )
     parser.add_argument(
         "models", nargs="+", metavar="MODEL", help="PATH or VARIANT=PATH; the first one's interface is the bundle's"

@@ -3,14 +3,16 @@
 import json
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Protocol
 
 from edgewise import __version__
+from edgewise.bundle.derivation import DataUse
 from edgewise.clock import SystemClock
 from edgewise.compose.compress_model import Subject, read_subject
+from edgewise.compose.compress_teaching import Teaching, read_teaching
 from edgewise.compress.search.budget import Budget
 from edgewise.compress.search.executor import Executor, Here, Processes
 from edgewise.compress.search.halving import Effort
@@ -19,7 +21,7 @@ from edgewise.compress.search.page import to_html
 from edgewise.compress.search.picture import pareto_png, require_matplotlib
 from edgewise.compress.search.result import Found
 from edgewise.compress.search.run import Progress, Search, Settings
-from edgewise.compress.search.space import Chain, chains_for, kind_of
+from edgewise.compress.search.space import Chain, kind_of
 from edgewise.compress.targets.check import check_target_fit
 from edgewise.compress.targets.profile import find_profile
 from edgewise.digests import digest_of
@@ -83,20 +85,26 @@ def compress(options: Namespace, report: Report) -> Compressed:
     subject = read_subject(options, report.fetched)
     for warning in subject.warnings:
         report.note(warning)
-    chains = _wanted(options.chains, chains_for(kind_of(read_model(subject.start))))
+    teaching = read_teaching(options, subject, report.note)
+    kind = kind_of(read_model(subject.start))
+    chains = _wanted(options.chains, teaching.taught.chains(kind))
     samples = len(subject.bench.samples.data)
     settings = Settings(
         chains=chains, most=Effort(options.epochs, samples), budget=budget, minutes=options.minutes,
         allow=_allowing(options.target, subject.model) if options.target else lambda model: "",
     )  # fmt: skip
-    journal = Journal.open(options.output / "search", _identity(options, subject, settings), resume=options.resume)
+    journal = Journal.open(
+        options.output / "search", _identity(options, subject, settings, teaching), resume=options.resume
+    )
     executor = _executor(options.workers, subject, report)
     try:
+        # Only now, when nothing else is amiss, does anything leave for a teacher elsewhere.
+        settings = replace(settings, chains=_wanted(options.chains, teaching.asked(report.note).chains(kind)))
         search = Search(
             settings, subject.model, subject.start, subject.bench, subject.evaluation, journal=journal, executor=executor,
             clock=SystemClock(), watch=report.progress,
         )  # fmt: skip
-        return _written(options.output, subject, search.run(), journal, settings)
+        return _written(options.output, subject, search.run(), journal, settings, teaching)
     finally:
         executor.close()
         journal.close()
@@ -135,7 +143,7 @@ def _executor(workers: int, subject: Subject, report: Report) -> Executor:
     return Processes(subject.bench, workers)
 
 
-def _identity(options: Namespace, subject: Subject, settings: Settings) -> dict[str, Any]:
+def _identity(options: Namespace, subject: Subject, settings: Settings, teaching: Teaching) -> dict[str, Any]:
     """All that a number in the journal depends on; budgets but for the drop do not, so they may be others the next time."""
     bench = subject.bench
     return {
@@ -143,7 +151,7 @@ def _identity(options: Namespace, subject: Subject, settings: Settings) -> dict[
         "learning data": data_digest(bench.samples.data), "comparing data": data_digest(bench.comparing),
         "held-out data": data_digest(subject.evaluation), "task": bench.samples.task, "output": bench.samples.output,
         "seed": options.seed, "epochs": options.epochs, "augmentation": options.augment, "allowed drop": settings.budget.drop,
-        "chains": [chain.name for chain in settings.chains],
+        **teaching.identity, "chains": [chain.name for chain in settings.chains],
     }  # fmt: skip
 
 
@@ -164,13 +172,22 @@ def _conditions(subject: Subject, found: Found) -> tuple[str, ...]:
     return tuple(said)
 
 
+def _uses(subject: Subject) -> list[DataUse]:
+    """As a bundle keeps it: what the samples were for, with their digests."""
+    bench = subject.bench
+    used = {"learning": bench.samples.data, "comparing candidates": bench.comparing, "held out": subject.evaluation}
+    return [DataUse(use, data_digest(data), len(data)) for use, data in used.items()]
+
+
 def _machine() -> str:
     facts = read_device().to_json()
     named = [str(facts[key]) for key in ("cpu", "os") if isinstance(facts.get(key), str)]
     return ", ".join([*named, f"onnxruntime {find_engine('onnxruntime').version()}"])
 
 
-def _written(folder: Path, subject: Subject, found: Found, journal: Journal, settings: Settings) -> Compressed:
+def _written(
+    folder: Path, subject: Subject, found: Found, journal: Journal, settings: Settings, teaching: Teaching
+) -> Compressed:
     files: dict[str, str] = {}
     for role, name in found.chosen.items():
         # One file for a model, however many roles it has.
@@ -180,12 +197,13 @@ def _written(folder: Path, subject: Subject, found: Found, journal: Journal, set
     for role, file in files.items():
         if file == f"{role}.onnx":
             write_bytes(folder / file, journal.model(found.row(found.chosen[role]).model))
-    if subject.joined:
-        files["original"] = "original.onnx"
-        write_bytes(folder / "original.onnx", subject.model)
+    files["original"] = "original.onnx"
+    write_bytes(folder / "original.onnx", subject.model)
     conditions = _conditions(subject, found)
+    samples = subject.bench.samples
     facts = {
-        "model": subject.name, "task": subject.bench.samples.task, "seed": subject.bench.samples.seed,
+        "format": 1, "tool": f"edgewise {__version__}", "model": subject.name, "task": samples.task, "output": samples.output,
+        "data": [use.to_json() for use in (*_uses(subject), *teaching.uses())], "seed": samples.seed,
         "epochs": settings.most.epochs,
         "variants": {
             file: list(found.row(found.chosen[role]).did)

@@ -27,7 +27,7 @@ from edgewise.training.recipes.recipe import FINE_TUNING
 from edgewise.training.rewrites.heads import class_count, free_batch
 from edgewise.training.step.assembly import in_floats
 
-__all__ = ["Subject", "parted", "read_subject"]
+__all__ = ["Subject", "parted", "read_onnx", "read_subject"]
 
 _COMPARING = 0.25  # of the training data: what candidates are compared by
 
@@ -74,6 +74,11 @@ def parted(data: Dataset, seed: int) -> Split:
     """What passes may learn from, and what the search compares candidates by; whole groups where there are some."""
     groups = data.group is not None and len(np.unique(data.group)) > 1
     return split_groups(data, _COMPARING, seed) if groups else split(data, _COMPARING, seed)
+
+
+def read_onnx(source: str) -> ModelProto:
+    """The ONNX model in the file ``source``, taking any batch. Raises what importing raises, UnsupportedError for no single one."""
+    return _read_model(source)[0]
 
 
 def _read_model(source: str) -> tuple[ModelProto, bytes | None]:

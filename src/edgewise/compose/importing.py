@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edgewise.bundle.tensors import StateSpec, TensorSpec
 from edgewise.errors import InputError, MissingExtraError, NotFoundError, StorageError
+from edgewise.importing.compressed_folder import import_compressed, is_compressed
 from edgewise.importing.imported import ImportedModel, name_from
 
 __all__ = ["Imported", "import_models"]
@@ -35,7 +36,8 @@ class Imported:
 def import_models(sources: Sequence[str], *, allow_unfaithful: bool = False) -> Imported:
     """Import each of ``sources``: ``PATH`` or ``VARIANT=PATH``. A text that is an existing path is a path, even with ``=`` in it.
 
-    A path is an ONNX or TFLite file, a Hugging Face repository folder, an ``.ortpackage`` folder, or a folder with model files.
+    A path is an ONNX or TFLite file, a Hugging Face repository folder, an ``.ortpackage`` folder, a folder that `edgewise compress`
+    wrote, or one with model files.
     Without a name a variant is called as in its package, else by its precision. The first source states the
     interface. allow_unfaithful: take smaller variants of a repository that differ from its fp32 one. Raises what the importers
     raise, and InputError where two variants get one name or one name is given to several.
@@ -125,6 +127,10 @@ def _import_one(path: Path, allow_unfaithful: bool) -> Imported:
 def _import_folder(path: Path, allow_unfaithful: bool) -> Imported:
     if (path / "manifest.json").is_file():
         return _import_package(path)
+    if is_compressed(path):
+        made = import_compressed(path)
+        alone = ("the search chose the model as it came: nothing smaller is packed",) if len(made.models) == 1 else ()
+        return Imported(dict(made.models), made.task, made.labels, notes=alone, decision=made.decision)
     if (path / "config.json").is_file() or (path / "onnx").is_dir():
         from edgewise.importing.hub_repository import import_hub  # noqa: PLC0415  (extra: pack)
 

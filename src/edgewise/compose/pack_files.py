@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from edgewise.bundle.tensors import StateSpec, TensorSpec
@@ -96,11 +97,14 @@ def _prepared(
     models: dict[str, ImportedModel] = {}
     for name, arrived in imported.items():
         model = with_constants(arrived, options.set)
+        steps = [f"{text} made a constant" for text in options.set]
         if options.reference is not None:
             model = checked_against(model, options.reference, absolute=options.tolerance)
         if options.before:
             model = join_before(model, options.before)
+            steps.append(f"{options.before} joined in front")
         for text in options.after:
             model, decision = join_after(model, text, labels)
-        models[name] = model
+            steps.append(f"{text} joined behind")
+        models[name] = replace(model, derivation=arrived.derivation and arrived.derivation.then(*steps))
     return models, decision

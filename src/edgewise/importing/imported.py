@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
+from edgewise.bundle.derivation import Derivation
 from edgewise.bundle.document import FORMATS, NAME, PRECISIONS, File, Variant
 from edgewise.bundle.tensors import TensorSpec
 from edgewise.digests import digest_of
@@ -29,7 +30,7 @@ class ImportedModel:
     inputs, outputs: the interface, as the file itself states it.
     requires: what is needed to run it (``opset``, ``irVersion``, ``domains``).
     extra_files: files of the bundle that belong to no variant: tokenizer, licence.
-    notes: what was found or decided on the way in, for people.
+    notes: what was found or decided on the way in, for people. derivation: how it was made, where its source says.
     """
 
     name: str
@@ -42,6 +43,7 @@ class ImportedModel:
     labels: tuple[str, ...] = ()
     extra_files: Mapping[str, bytes] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    derivation: Derivation | None = None
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS or self.precision not in PRECISIONS:
@@ -68,7 +70,10 @@ class ImportedModel:
         if not NAME.fullmatch(name):
             raise InputError(f"{name!r} cannot name a variant", remedy="Use lower-case letters, digits and hyphens.")
         files = tuple(file_entry(path, data, WEIGHT_MEDIA) for path, data in self.files.items())
-        return Variant(name, self.format, self.precision, files, requires=dict(self.requires)), [*self.files.values()]
+        variant = Variant(
+            name, self.format, self.precision, files, requires=dict(self.requires), derivation=self.derivation
+        )
+        return variant, [*self.files.values()]
 
     def extra_entries(self) -> tuple[tuple[File, ...], list[bytes]]:
         """The document's entries for ``extra_files``, and their content in the same order."""

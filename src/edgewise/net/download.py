@@ -13,14 +13,12 @@ from pathlib import Path
 from edgewise.digests import digest_of_stream, hex_of, is_digest
 from edgewise.errors import DownloadMismatchError, HttpStatusError, InputError, NetworkError, PeerError, StorageError
 from edgewise.net.partial import Partial
+from edgewise.net.patience import DELAYS, pause
 from edgewise.net.transport import Request, Response, Transport, shown
 
 __all__ = ["DEFAULT_LIMIT", "download"]
 
 DEFAULT_LIMIT = 8 << 30  # bytes; nothing that runs at the edge is larger
-_DELAYS = (0.5, 1.0, 2.0, 4.0)  # seconds before each further attempt
-_LONGEST_WAIT = 60.0  # seconds, whatever Retry-After says
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CONTENT_RANGE = re.compile(r"bytes (?:([0-9]{1,18})-[0-9]{1,18}|\*)/([0-9]{1,18}|\*)")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
@@ -82,16 +80,16 @@ def download(
 
 def _fill_patiently(part: Partial, wanted: _Wanted, transport: Transport, sleep: Callable[[float], object]) -> None:
     """Attempts with pauses between them, until the part is whole and right."""
-    for delay in (*_DELAYS, None):
+    for delay in (*DELAYS, None):
         resumed = part.size > 0
         try:
             _fill(part, wanted, transport)
             _check_whole(part, wanted)
         except (NetworkError, HttpStatusError) as error:
-            pause = _pause(error, delay)
-            if pause is None:
+            seconds = pause(error, delay)
+            if seconds is None:
                 raise
-            sleep(pause)
+            sleep(seconds)
         except (_StaleError, DownloadMismatchError) as error:
             # A part from an earlier attempt may be at fault; bytes that came in one piece are the server's.
             part.restart("", wanted.sha256)
@@ -169,16 +167,6 @@ def _check_whole(part: Partial, wanted: _Wanted) -> None:
             f"{shown(wanted.url)} has SHA-256 {part.sha.hexdigest()[:16]}..., not {wanted.sha256[:16]}...; it was discarded",
             url=shown(wanted.url), expected=wanted.sha256, found=part.sha.hexdigest(),
         )  # fmt: skip
-
-
-def _pause(error: NetworkError | HttpStatusError, delay: float | None) -> float | None:
-    """Seconds to wait before the next attempt, or None where there is none."""
-    if delay is None or isinstance(error, NetworkError):
-        return delay
-    if error.details["status"] not in _TRANSIENT:
-        return None
-    asked = str(error.details["retry_after"])
-    return max(delay, min(float(asked), _LONGEST_WAIT)) if _LENGTH.fullmatch(asked) else delay
 
 
 def _content_range(response: Response) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """The network seam, one method wide: ``fetch(request) -> response``.
 
-GET only. A body would be data that leaves the device, and that has to pass the privacy gate; so there is deliberately no
-way to send one here. The transport over memory and the one over a folder are equal citizens of the one over HTTP: the same
+GET only. A body would be data that leaves the device; so there is deliberately no way to send one here (``asking`` can, for
+callers who have said so). The transport over memory and the one over a folder are equal citizens of the one over HTTP: the same
 tests run against all three.
 
 What HTTP adds is decided here and nowhere else: certificates are verified, redirects are followed at most five times and
@@ -15,13 +15,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, final
 from urllib.parse import unquote, urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
 from edgewise.errors import InputError, NetworkError, PeerError, StorageError
+from edgewise.net.pools import Pools
 
-__all__ = ["FileTransport", "MemoryTransport", "Request", "Response", "Transport", "UrllibTransport", "shown"]
+__all__ = [
+    "FileTransport",
+    "MemoryTransport",
+    "Request",
+    "Response",
+    "Transport",
+    "UrllibTransport",
+    "network_error",
+    "shown",
+]
 
 _PIECE = 1 << 16  # bytes per read; what a cut can lose at most
 _REDIRECTS: Final = 5
@@ -95,8 +104,7 @@ class UrllibTransport:
     """HTTP and HTTPS. ``ca_file`` replaces the system's certificates, for a server with an authority of its own."""
 
     def __init__(self, ca_file: Path | None = None) -> None:
-        self._ca_file = ca_file
-        self._pools: dict[str, urllib3.PoolManager] = {}
+        self._pools = Pools(ca_file)
 
     def fetch(self, request: Request) -> Response:
         url, headers = request.url, {"Accept-Encoding": "identity", "User-Agent": "edgewise", **request.headers}
@@ -123,31 +131,14 @@ class UrllibTransport:
 
     def _get(self, url: str, headers: Mapping[str, str], timeout: float) -> urllib3.BaseHTTPResponse:
         try:
-            return self._pool(url).request(
+            return self._pools.pool(url).request(
                 "GET", url, headers=headers, redirect=False, retries=False, preload_content=False,
                 decode_content=False, timeout=urllib3.Timeout(connect=timeout, read=timeout),
             )  # fmt: skip
         except urllib3.exceptions.LocationValueError as error:
             raise InputError(f"{shown(url)} is not a URL: {error}", url=shown(url)) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise _network_error(url, error) from error
-
-    def _pool(self, url: str) -> urllib3.PoolManager:
-        parts = urlsplit(url)
-        proxy = "" if proxy_bypass(parts.netloc.rpartition("@")[2]) else _proxy_for(parts.scheme)
-        if proxy not in self._pools:
-            # Without a file urllib3 takes the system's store, which SSL_CERT_FILE can move.
-            ca = str(self._ca_file) if self._ca_file else None
-            if proxy:
-                user = urlsplit(proxy)
-                login = f"{unquote(user.username)}:{unquote(user.password or '')}" if user.username else None
-                self._pools[proxy] = urllib3.ProxyManager(
-                    proxy, cert_reqs="CERT_REQUIRED", ca_certs=ca,
-                    proxy_headers=urllib3.make_headers(proxy_basic_auth=login) if login else None,
-                )  # fmt: skip
-            else:
-                self._pools[proxy] = urllib3.PoolManager(cert_reqs="CERT_REQUIRED", ca_certs=ca)
-        return self._pools[proxy]
+            raise network_error(url, error) from error
 
 
 @final
@@ -229,6 +220,16 @@ def shown(url: str) -> str:
     return f"{scheme}{colon}{place.rpartition('@')[2]}{slash}{path}"
 
 
+def network_error(url: str, error: Exception) -> NetworkError:
+    """What urllib3 or the system raised while ``url`` was asked, in words."""
+    remedy = None
+    if isinstance(error, urllib3.exceptions.SSLError | ssl.SSLError):
+        remedy = "Check the clock and the certificates of this machine; SSL_CERT_FILE names another set."
+    # What urllib3 says starts with the representation of an object; the reason comes after it.
+    reason = str(error).rpartition(">: ")[2] or type(error).__name__
+    return NetworkError(f"no answer from {shown(url)}: {reason}", remedy=remedy, url=shown(url))
+
+
 def _plain(status: int, url: str) -> Response:
     return Response(status, {"Content-Length": "0"}, iter(()), _nothing, url)
 
@@ -264,16 +265,7 @@ def _stream(answer: urllib3.BaseHTTPResponse, url: str) -> Iterator[bytes]:
         while piece := answer.read1(_PIECE, decode_content=False):
             yield piece
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise _network_error(url, error) from error
-
-
-def _network_error(url: str, error: Exception) -> NetworkError:
-    remedy = None
-    if isinstance(error, urllib3.exceptions.SSLError | ssl.SSLError):
-        remedy = "Check the clock and the certificates of this machine; SSL_CERT_FILE names another set."
-    # What urllib3 says starts with the representation of an object; the reason comes after it.
-    reason = str(error).rpartition(">: ")[2] or type(error).__name__
-    return NetworkError(f"no answer from {shown(url)}: {reason}", remedy=remedy, url=shown(url))
+        raise network_error(url, error) from error
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
@@ -299,9 +291,3 @@ def _redirected(before: str, location: str) -> str:
             url=shown(before),
         )  # fmt: skip
     return after
-
-
-def _proxy_for(scheme: str) -> str:
-    proxies = getproxies()
-    proxy = proxies.get(scheme) or proxies.get("all") or ""
-    return proxy if not proxy or "://" in proxy else f"http://{proxy}"

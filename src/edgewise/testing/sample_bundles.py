@@ -11,6 +11,7 @@ import numpy as np
 
 from edgewise.bundle.build import build_bundle, with_evidence
 from edgewise.bundle.bundle import Bundle
+from edgewise.bundle.derivation import DataUse, Derivation, Judgement
 from edgewise.bundle.document import Document, File, Golden, Variant
 from edgewise.bundle.layout import WEIGHT_TYPE
 from edgewise.bundle.safetensors import dump_arrays
@@ -23,8 +24,8 @@ from edgewise.trust.root import TrustRoot
 from edgewise.trust.verification import sign_statement
 
 __all__ = [
-    "ARRAYS_TYPE", "PUBLIC_TEST_KEYS", "full_bundle", "learning_bundle", "minimal_bundle", "receipt", "release",
-    "sample_document", "sample_file", "sample_root", "signed_bundle",
+    "ARRAYS_TYPE", "PUBLIC_TEST_KEYS", "derived_bundle", "full_bundle", "learning_bundle", "minimal_bundle", "receipt",
+    "release", "sample_document", "sample_file", "sample_root", "signed_bundle",
 ]  # fmt: skip
 
 ARRAYS_TYPE = "application/vnd.safetensors"
@@ -95,6 +96,25 @@ def learning_bundle(*without: str) -> Bundle:
     parts = {name: file.path for name, file in zip(contents, files, strict=True)}
     entry = TrainingEntry("fp32", document.variants[0].digest, parts, "cross-entropy", "adam")
     return build_bundle(replace(document, files=files, training=(entry,)), [b"not really a model", *contents.values()])
+
+
+def derived_bundle() -> Bundle:
+    """Two variants, the second made from the first with every field of its derivation; not signed."""
+    original, small = b"not really a model", b"not a model"
+    document = sample_document(original, "derived")
+    judged = Judgement("accuracy", 0.998, 0.25, 0.5, "McNemar, exact, one-sided", False, True, 0.5)
+    uses = (DataUse("learning", digest_of(b"learning"), 751), DataUse("held out", digest_of(b"held out"), 497))
+    made = Derivation(
+        document.variants[0].digest,
+        ("weights as int8 per channel", "short names"),
+        "edgewise 0.1.0",
+        0,
+        12,
+        uses,
+        judged,
+    )
+    second = Variant("best", "onnx", "int8", (sample_file("model.onnx", small),), derivation=made)
+    return build_bundle(replace(document, variants=(*document.variants, second)), [original, small])
 
 
 def receipt(bundle: Bundle, variant: str, accuracy: float = 0.95) -> Statement:

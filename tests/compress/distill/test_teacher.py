@@ -1,5 +1,6 @@
 """Teachers give scores whatever they are made of; what they said is kept on disk, whole or not at all."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +82,35 @@ def test_a_tflite_model_teaches_as_the_onnx_model_that_it_was_made_of(shared_dat
     shape = [d.dim_value for d in onnx.load(folder / "kws_ds_cnn_fp32.onnx").graph.input[0].type.tensor_type.shape.dim]
     a, b = tflite(x), full(real.reshape(-1, *shape[1:]))
     assert np.mean(a.argmax(1) == b.argmax(1)) > 0.9
+
+
+def test_a_teacher_goes_to_another_process_and_is_opened_there() -> None:
+    samples = digits(8)
+    teacher = ModelTeacher.of(with_front(), samples)
+    again = pickle.loads(pickle.dumps(teacher))
+    np.testing.assert_array_equal(again(samples.data.x), teacher(samples.data.x))
+    assert again.digest == teacher.digest
+
+
+def test_what_is_still_to_be_asked_is_known_before(tmp_path: Path) -> None:
+    x = np.arange(600, dtype=np.float32).reshape(100, 6)
+    teacher = CachedTeacher(FunctionTeacher(Counting(), "one"), tmp_path)
+    assert teacher.lacking(x) == 100
+    teacher(x[:64])
+    assert teacher.lacking(x) == 36
+    teacher(x)
+    assert teacher.lacking(x) == 0
+
+
+@pytest.mark.skipif("litert" not in installed_engines(), reason="LiteRT is not installed")
+def test_a_model_of_integers_takes_and_gives_real_numbers_where_their_scale_is_known(shared_data: Path) -> None:
+    folder = shared_data / "model_kws_dscnn"
+    data = np.load(folder / "kws01_accuracy_set_1000.npz")
+    form = float(data["scale"]), int(data["zero_point"])
+    files = {"model.tflite": (folder / "kws_ref_model_int8.tflite").read_bytes()}
+    whole = data["x_int8"][:20]
+    real = (whole.astype(np.float32) - form[1]) * np.float32(form[0])
+    plain = ModelTeacher(files, "litert", raw=True)
+    scaled = ModelTeacher(files, "litert", raw=True, takes=form, gives=(1 / 256, -128))
+    np.testing.assert_allclose(scaled(real), (plain(whole).astype(np.float32) + 128) / 256)
+    assert np.abs(scaled(real).sum(axis=1) - 1).max() < 0.02  # probabilities again

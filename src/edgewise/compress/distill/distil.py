@@ -11,6 +11,7 @@ import numpy as np
 from onnx import ModelProto, ValueInfoProto
 
 from edgewise.compress.cutting import Cut, cut
+from edgewise.compress.distill.recorded import RecordedTeacher
 from edgewise.compress.distill.student import Slimmed, Student
 from edgewise.compress.distill.teacher import CachedTeacher, FunctionTeacher, ModelTeacher
 from edgewise.compress.passes import Watch, nobody
@@ -48,7 +49,7 @@ class Distil:
 
     student: Student = field(default_factory=Slimmed)
     tuning: Tuning = field(default_factory=lambda: Tuning(epochs=20, learning_rate=3e-3))
-    teacher: ModelTeacher | FunctionTeacher | CachedTeacher | None = None
+    teacher: ModelTeacher | FunctionTeacher | CachedTeacher | RecordedTeacher | None = None
     features: Features | None = None
     unlabelled: Array | None = field(default=None, repr=False, compare=False)
 
@@ -62,7 +63,8 @@ class Distil:
 
     def describe(self) -> str:
         more = "" if self.unlabelled is None else f" and {len(self.unlabelled)} samples without labels"
-        return f"{self.student.name} taught for {self.tuning.epochs} epochs by the answers of a larger model{more}"
+        who = getattr(self.teacher, "label", "") or "a larger model"
+        return f"{self.student.name} taught for {self.tuning.epochs} epochs by the answers of {who}{more}"
 
     def apply(self, model: ModelProto, samples: Samples, watch: Watch = nobody) -> ModelProto:
         """Raises UnsupportedError where there is no such student, no way to teach the task, or a value to compare is missing."""
@@ -70,8 +72,10 @@ class Distil:
         parts = cut(self.student.build(model, samples))
         choice = choose(parts.core)
         tuning, given = self.tuning, samples
+        if isinstance(self.teacher, RecordedTeacher):
+            given = replace(given, steps=())  # it knows the samples as they are
         if self.unlabelled is not None:
-            tuning, given = replace(tuning, mix=1.0), _with(samples, self.unlabelled)
+            tuning, given = replace(tuning, mix=1.0), _with(given, self.unlabelled)
         loss = loss_for(given, tuning, taught=True)
         matched: Mapping[str, ModelTeacher] = {}
         core = choice.model

@@ -9,6 +9,7 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto
@@ -40,6 +41,8 @@ class ModelTeacher:
     """A model as teacher. files: as an engine opens them, the model first. engine: "onnxruntime", "litert", "openvino".
 
     input, output: their names; the only ones where they are empty. raw: answers as they are, for other tasks than classes.
+    takes, gives: scale and zero point where the file works on integers and samples or answers are real, scale * (value - zero).
+    label: what it is called, for people.
     Raises ModelError where it cannot be opened, MissingExtraError where the engine is not installed.
     """
 
@@ -48,6 +51,9 @@ class ModelTeacher:
     input: str = ""
     output: str = ""
     raw: bool = False
+    takes: tuple[float, int] | None = None
+    gives: tuple[float, int] | None = None
+    label: str = field(default="", compare=False)
     _session: EngineSession = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -61,6 +67,11 @@ class ModelTeacher:
                 raise ModelError(
                     f"the teacher's {kind} is {name or 'not said'}; it has {names}", remedy="Name one of them."
                 )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A session is opened anew in the process that it arrives in."""
+        own = self.files, self.engine, self.input, self.output, self.raw, self.takes, self.gives, self.label
+        return ModelTeacher, own
 
     @classmethod
     def of(cls, model: ModelProto, samples: Samples) -> "ModelTeacher":
@@ -77,7 +88,7 @@ class ModelTeacher:
     @property
     def digest(self) -> str:
         """Of what it answers with."""
-        known = hashlib.sha256(repr((self.engine, self.input, self.output, self.raw)).encode())
+        known = hashlib.sha256(repr((self.engine, self.input, self.output, self.raw, self.takes, self.gives)).encode())
         for data in self.files.values():
             known.update(hashlib.sha256(data).digest())
         return known.hexdigest()
@@ -100,10 +111,19 @@ class ModelTeacher:
             short = at_once - len(piece) if at_once != _AT_ONCE else 0
             if short:  # a fixed batch is filled up
                 piece = np.concatenate([piece, np.repeat(piece[-1:], short, axis=0)])
+            if self.takes is not None and piece.dtype.kind == "f":
+                piece = _rounded(piece, self.takes, np.dtype(taken.dtype))
             answer = self._session.run(feed_of(piece, entering))[leaving].copy()
+            if self.gives is not None and answer.dtype.kind in "iu":
+                answer = (answer.astype(np.float32) - np.float32(self.gives[1])) * np.float32(self.gives[0])
             parts.append(answer[: len(answer) - short])
         answers = np.concatenate(parts)
         return answers if self.raw else as_scores(answers)
+
+
+def _rounded(x: Array, form: tuple[float, int], dtype: np.dtype[Any]) -> Array:
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(x / form[0]) + form[1], limits.min, limits.max).astype(dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +131,13 @@ class FunctionTeacher:
     """Any function, or whatever asks an upstream endpoint, as teacher.
 
     ask: a batch (n, ...) -> scores or probabilities (n, classes). digest: what its answers are kept under; change it when the
-    answers may have changed. at_once: samples in one question.
+    answers may have changed. at_once: samples in one question. raw: answers as they are, for other tasks than classes.
     """
 
     ask: Callable[[Array], Array] = field(compare=False)
     digest: str
     at_once: int = _AT_ONCE
+    raw: bool = False
 
     @property
     def name(self) -> str:
@@ -128,7 +149,7 @@ class FunctionTeacher:
         answers = np.concatenate(parts)
         if len(answers) != len(x):
             raise DataError(f"the teacher gave {len(answers)} answers to {len(x)} samples", rule="teacher-answers")
-        return as_scores(answers)
+        return answers if self.raw else as_scores(answers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +174,18 @@ class CachedTeacher:
         """The teacher's own."""
         return self.teacher.name
 
+    def lacking(self, x: Array) -> int:
+        """How many samples of ``x`` the teacher would be asked about: those of batches of which no answer is kept."""
+        batches = [np.ascontiguousarray(x[at : at + _AT_ONCE]) for at in range(0, len(x), _AT_ONCE)]
+        return sum(len(batch) for batch in batches if _read(self._path(batch), len(batch)) is None)
+
     def __call__(self, x: Array) -> Array:
         return np.concatenate(
             [self._answers(np.ascontiguousarray(x[at : at + _AT_ONCE])) for at in range(0, len(x), _AT_ONCE)]
         )
 
     def _answers(self, x: Array) -> Array:
-        key = hashlib.sha256(f"{self.digest} {x.dtype.str} {x.shape}".encode())
-        key.update(x.tobytes())
-        path = self.folder / f"{key.hexdigest()}.npy"
+        path = self._path(x)
         kept = _read(path, len(x))
         if kept is not None:
             path.touch()
@@ -172,6 +196,11 @@ class CachedTeacher:
         write_bytes(path, buffer.getvalue())
         _bound(self.folder, self.limit, path)
         return scores
+
+    def _path(self, x: Array) -> Path:
+        key = hashlib.sha256(f"{self.digest} {x.dtype.str} {x.shape}".encode())
+        key.update(x.tobytes())
+        return self.folder / f"{key.hexdigest()}.npy"
 
 
 def _read(path: Path, count: int) -> Array | None:

@@ -15,7 +15,7 @@ from edgewise.measure.npz import Array
 from edgewise.training.data.checks import refuse
 from edgewise.training.data.windows import padded_clips
 
-__all__ = ["read_folder"]
+__all__ = ["read_folder", "read_unlabelled"]
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm")  # what measure.media reads
 _REMEDY = "Repair or remove the files that are named; {hint}"
@@ -40,19 +40,45 @@ def read_folder(
         raise NotFoundError(f"there is no folder {folder}", path=str(folder))
     classes = sorted(part for part in folder.iterdir() if part.is_dir() and not part.name.startswith("."))
     files = [(at, file) for at, part in enumerate(classes) for file in _media(part)]
-    sound = {file.suffix.lower() == ".wav" for _, file in files}
+    filled = {at for at, _ in files}
+    empty = [f"{part.name}: the class folder is empty" for at, part in enumerate(classes) if at not in filled]
+    x = _read(folder, [file for _, file in files], size, channels, length, limits, empty)
+    return Dataset(
+        x, np.array([at for at, _ in files], np.int64), None, tuple(part.name for part in classes), folder.name,
+        digest_of_files(folder, [file for _, file in files]),
+    )  # fmt: skip
+
+
+def read_unlabelled(
+    folder: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    length: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Array:
+    """Like ``read_folder``, but for all files in ``folder`` and one level below it, by name; nobody says what they show."""
+    if not folder.is_dir():
+        raise NotFoundError(f"there is no folder {folder}", path=str(folder))
+    parts = [folder, *sorted(part for part in folder.iterdir() if part.is_dir() and not part.name.startswith("."))]
+    return _read(folder, [file for part in parts for file in _media(part)], size, channels, length, limits, [])
+
+
+def _read(
+    folder: Path, files: list[Path], size: tuple[int, int] | None, channels: int | None, length: int | None, limits: Limits,
+    problems: list[str],
+) -> Array:  # fmt: skip
+    sound = {file.suffix.lower() == ".wav" for file in files}
     if len(sound) != 1:
         found = "both images and wav files" if sound else "no class folders with images or wav files"
         raise DataError(f"{folder} has {found}", remedy="Use one folder for each class, with one kind of files.")
-    filled = {at for at, _ in files}
-    problems = [f"{part.name}: the class folder is empty" for at, part in enumerate(classes) if at not in filled]
     # Before any is made: one picture of the size that is asked for can be more than there is memory.
     each = 4 * (length or 0) if sound == {True} else size[0] * size[1] * (channels or 1) if size else 0
     if each * len(files) > limits.array_bytes:
         raise _too_large(folder, limits)
     samples: list[Array | None] = []
     used, rates = 0, dict[int, Path]()
-    for _, file in files:
+    for file in files:
         try:
             if sound == {True}:
                 sample, rate = _clip(file, length)
@@ -73,10 +99,7 @@ def read_folder(
         "a length brings clips together (--length)." if sound == {True} else "a size brings images together (--size)."
     )
     refuse(problems, f"{folder.name} cannot be used", _REMEDY.format(hint=hint))
-    return Dataset(
-        np.stack([sample for sample in samples if sample is not None]), np.array([at for at, _ in files], np.int64), None,
-        tuple(part.name for part in classes), folder.name, digest_of_files(folder, [file for _, file in files]),
-    )  # fmt: skip
+    return np.stack([sample for sample in samples if sample is not None])
 
 
 def _too_large(folder: Path, limits: Limits) -> DataError:
@@ -98,7 +121,7 @@ def _in_colour(samples: list[Array | None]) -> list[Array | None]:
     return [sample if sample is None or sample.shape[2] == 3 else np.repeat(sample, 3, 2) for sample in samples]
 
 
-def _unlike(rates: dict[int, Path], files: list[tuple[int, Path]], samples: list[Array | None]) -> Iterator[str]:
+def _unlike(rates: dict[int, Path], files: list[Path], samples: list[Array | None]) -> Iterator[str]:
     if len(rates) > 1:
         yield "sample rates differ: " + ", ".join(
             f"{file.parent.name}/{file.name} {rate}" for rate, file in rates.items()
@@ -106,7 +129,7 @@ def _unlike(rates: dict[int, Path], files: list[tuple[int, Path]], samples: list
     forms = Counter(sample.shape for sample in samples if sample is not None)
     if len(forms) > 1:
         usual, _ = forms.most_common(1)[0]
-        for (_, file), sample in zip(files, samples, strict=True):
+        for file, sample in zip(files, samples, strict=True):
             if sample is not None and sample.shape != usual:
                 yield f"{file.parent.name}/{file.name} has the shape {sample.shape}, most have {usual}"
 
