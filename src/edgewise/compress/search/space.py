@@ -10,6 +10,7 @@ from edgewise.compress.distill.distil import Distil
 from edgewise.compress.distill.student import Slimmed
 from edgewise.compress.graph.compact import Compact
 from edgewise.compress.graph.simplify import Simplify
+from edgewise.compress.graph.streamline import Streamline
 from edgewise.compress.passes import Pass
 from edgewise.compress.prune.prune import Prune
 from edgewise.compress.quantize.adaround import Adaround
@@ -60,6 +61,7 @@ def _pruned(share: float) -> Link:
 #: Word in a chain -> the pass that it stands for.
 LINKS: Mapping[str, Link] = {
     "simplify": lambda effort, teacher: Simplify(),
+    "streamline": lambda effort, teacher: Streamline(),
     "compact": lambda effort, teacher: Compact(),
     "tune": _tuned,
     "distil-50": _distilled(0.5),
