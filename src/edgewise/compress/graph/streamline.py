@@ -1,6 +1,7 @@
 """Fewer nodes still, the same answers up to rounding: what onnxruntime's own simplification leaves, by rules of ours.
 
-On small networks nodes cost as much as arithmetic: a network over sensor windows took 23 us as it came and 14 so. The rules are in ``forms``; what each of them knows is exact, so none needs data, and a test holds the answers together.
+On small networks nodes cost as much as arithmetic: one over sensor windows took 23 us as it came and 14 so. The rules are in
+``forms``; what each of them knows is exact, so none needs data, and a test holds the answers together.
 """
 
 from collections.abc import Callable

@@ -47,13 +47,16 @@ class Prepared:
         return lambda: _feeds(self.parts, samples, count)
 
 
-def prepare(model: ModelProto) -> Prepared:
-    """``model`` cut and simplified. Raises UnsupportedError where onnxruntime does not open it.
+def prepare(model: ModelProto, *, whole: bool = False) -> Prepared:
+    """``model`` cut and simplified. whole: with its preprocessing. Raises UnsupportedError where onnxruntime does not open it.
 
     A model with integers in it stays whole and as it is: simplifying would undo the forms that other passes gave it.
     """
     if any(_is_integer(node) for node in model.graph.node):
         return Prepared(Cut(None, model, model.graph.input[0].name), model, frozenset(_before_integers(model)))
+    if whole:
+        core = simplified(model)
+        return Prepared(Cut(None, core, core.graph.input[0].name), core)
     parts = cut(model)
     return Prepared(parts, simplified(parts.core))
 

@@ -49,8 +49,8 @@ class Static:
     16-bit sums saturate (x86 before VNNI), 4 for half the bytes again: few networks stand it without learning. bias: int32 is the
     form that every runtime knows; onnxruntime 1.32 makes the same integers of a float32 bias, in fewer bytes. equalize,
     correct: cross-layer equalisation before, bias correction behind. rest: weights of what has no integer form (ConvTranspose,
-    recurrent layers, tables) are stored as integers too, and computed with in float. keep: shell patterns of layers, by node
-    name, that stay in float.
+    recurrent layers, tables) are stored as integers too, and computed with in float. front: preprocessing that is a layer in all
+    but name (a spectrogram is a convolution) in integers too. keep: shell patterns of layers, by node name, that stay in float.
     """
 
     activations: Literal["u8", "s8"] = "u8"
@@ -62,6 +62,7 @@ class Static:
     equalize: bool = False
     correct: bool = False
     rest: bool = True
+    front: bool = False
     keep: tuple[str, ...] = ()
     count: int = 200
 
@@ -70,13 +71,14 @@ class Static:
         parts = [f"{self.activations}s{self.weight_bits}", self.weights, self.ranges]
         parts += ["weights-mse"] * (self.weight_ranges == "mse") + ["float-bias"] * (self.bias == "float32")
         parts += ["equalized"] * self.equalize + ["corrected"] * self.correct
-        parts += ["rest-float"] * (not self.rest)
+        parts += ["rest-float"] * (not self.rest) + ["front"] * self.front
         parts += [f"keep={'|'.join(self.keep)}"] if self.keep else []
         return f"int8-static:{','.join(parts)},n={self.count}"
 
     def describe(self) -> str:
         added = [
             "weights equalised across layers" * self.equalize, "biases corrected" * self.correct,
+            "preprocessing in integers too" * self.front,
             f"{', '.join(self.keep)} left in float" * bool(self.keep),
         ]  # fmt: skip
         return (
@@ -127,7 +129,7 @@ class Started:
 
 def start(model: ModelProto, samples: Samples, settings: Static, watch: Watch = nobody) -> Started:
     """``model`` simplified, in integer forms, equalised where the settings say so, and measured."""
-    prepared = prepare(model)
+    prepared = prepare(model, whole=settings.front)
     core = integer_forms(prepared.core)
     core = equalized(core)[0] if settings.equalize else core
     batches = prepared.batches(samples, settings.count)

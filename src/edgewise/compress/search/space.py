@@ -9,6 +9,7 @@ from onnx import ModelProto
 from edgewise.compress.distill.distil import Distil
 from edgewise.compress.distill.student import Slimmed
 from edgewise.compress.graph.compact import Compact
+from edgewise.compress.graph.expressed import Express
 from edgewise.compress.graph.simplify import Simplify
 from edgewise.compress.graph.streamline import Streamline
 from edgewise.compress.passes import Pass
@@ -19,6 +20,7 @@ from edgewise.compress.quantize.dynamic import Dynamic
 from edgewise.compress.quantize.half import Half
 from edgewise.compress.quantize.mixed import Mixed
 from edgewise.compress.quantize.static import Static
+from edgewise.compress.quantize.timed import Timed
 from edgewise.compress.quantize.weight_only import Blocks, Storage
 from edgewise.compress.search.candidate import Candidate
 from edgewise.compress.search.fine_tune import FineTune
@@ -38,11 +40,9 @@ def _tuned(effort: Effort, teacher: bytes) -> Pass:
     return FineTune(Tuning(epochs=effort.epochs, learning_rate=1e-3), teacher)
 
 
-def _aware(bits: Literal[8, 4]) -> Link:
+def _aware(bits: Literal[8, 4], effort: Effort) -> Aware:
     static = Static(bias="float32", weight_bits=bits, weight_ranges="max" if bits == 8 else "mse")
-    return lambda effort, teacher: Aware(
-        static=static, tuning=Tuning(epochs=effort.epochs, learning_rate=5e-4, weight_decay=0.0)
-    )
+    return Aware(static=static, tuning=Tuning(epochs=effort.epochs, learning_rate=5e-4, weight_decay=0.0))
 
 
 def _distilled(share: float) -> Link:
@@ -62,12 +62,13 @@ def _pruned(share: float) -> Link:
 LINKS: Mapping[str, Link] = {
     "simplify": lambda effort, teacher: Simplify(),
     "streamline": lambda effort, teacher: Streamline(),
+    "express": lambda effort, teacher: Express(),
     "compact": lambda effort, teacher: Compact(),
     "tune": _tuned,
     "distil-50": _distilled(0.5),
     "distil-25": _distilled(0.25),
-    "int8-aware": _aware(8),
-    "int4-aware": _aware(4),
+    "int8-aware": lambda effort, teacher: _aware(8, effort),
+    "int4-aware": lambda effort, teacher: _aware(4, effort),
     "int8-adaround": lambda effort, teacher: Adaround(static=Static(bias="float32", weight_ranges="mse")),
     "prune-75": _pruned(0.75),
     "prune-50": _pruned(0.5),
@@ -79,6 +80,9 @@ LINKS: Mapping[str, Link] = {
     "int8-entropy": lambda effort, teacher: Static(bias="float32", ranges="entropy"),
     "int8-mse": lambda effort, teacher: Static(bias="float32", ranges="mse", weight_ranges="mse"),
     "int8-corrected": lambda effort, teacher: Static(bias="float32", equalize=True, correct=True),
+    "int8-timed": lambda effort, teacher: Timed(inner=Static(bias="float32")),
+    "int8-front-timed": lambda effort, teacher: Timed(inner=Static(bias="float32", front=True)),
+    "int8-timed-aware": lambda effort, teacher: Timed(inner=_aware(8, effort)),
     "int8-mixed": lambda effort, teacher: Mixed(share=0.2, static=Static(bias="float32")),
     "int8-dynamic": lambda effort, teacher: Dynamic(),
     "int8-storage": lambda effort, teacher: Storage(bits=8),
