@@ -120,6 +120,7 @@ def vendors() -> None:
 def litert() -> None:
     """LiteRT on the processor, by what onnx2tf makes of ONNX's test models."""
     import ai_edge_litert
+
     import litert_targets as tflite
 
     models = tflite.tried()
@@ -179,14 +180,15 @@ def delegates(models: Any, by: str, common: dict[str, Any]) -> None:
 
 def write(
     name: str, title: str, operators: dict[str, Any], sources: list[str], *, otherwise: str, unknown: str, checked: str = "",
-    opsets: tuple[int | None, int | None] = (None, None), fixed: bool = False, varying: str = "", limits: dict[str, int] | None = None,
-    like: str = "", ir: int | None = None, fallback: str | None = None, casts: dict[str, str] | None = None, expands: bool = False, folds: bool = False, quantized: bool = False,
+    opsets: tuple[int | None, int | None] = (None, None), ir: int | None = None, fixed: bool = False, varying: str = "",
+    limits: dict[str, int] | None = None, like: str = "", fallback: str | None = None, casts: dict[str, str] | None = None,
+    expands: bool = False, folds: bool = False, quantized: bool = False,
 ) -> None:  # fmt: skip
     """One line for each operator, so that a new version shows what changed."""
     value = {
         "name": name, "title": title, "sources": sources, "checked": checked, "unknown": unknown, "otherwise": otherwise,
-        "fallback": fallback, "like": like, "opsets": opsets, "irVersion": ir, "fixedShapes": fixed, "varying": varying, "casts": casts or {}, "expands": expands, "folds": folds,
-        "quantized": quantized, "limits": limits or {},
+        "fallback": fallback, "like": like, "opsets": opsets, "irVersion": ir, "fixedShapes": fixed, "varying": varying,
+        "casts": casts or {}, "expands": expands, "folds": folds, "quantized": quantized, "limits": limits or {},
     }  # fmt: skip
     path = FOLDER / f"{name}.json"
     head = json.dumps(value, indent=1)[:-2]
@@ -256,8 +258,8 @@ def forms(spans: dict[tuple[int, int | None], list[str]]) -> list[dict[str, Any]
 def page(path: Path, *, by_opset: bool) -> dict[str, Any]:
     """The table of operators in a page of onnxruntime-web.
 
-    by_opset: its numbers are opsets (7, the lowest that is promised, stands for all before; ``13+`` for all later ones), and not the
-    versions that kernels are registered for.
+    by_opset: its numbers are opsets (7, the lowest that is promised, stands for all before; ``13+`` for all later ones), and
+    not the versions that kernels are registered for.
     """
     found: dict[str, Any] = {}
     for line in path.read_text().splitlines():
@@ -310,8 +312,9 @@ def named(text: str, letters: dict[str, tuple[str, ...]]) -> set[str]:
 
 def openvino() -> tuple[dict[str, Any], list[str]]:
     """What OpenVINO compiles of the test models, in the same way as for LiteRT."""
-    import litert_targets as trials
     import openvino as ov
+
+    import litert_targets as trials
 
     core = ov.Core()
 
@@ -324,8 +327,7 @@ def openvino() -> tuple[dict[str, Any], list[str]]:
 
     version = ov.__version__.split("-")[0]
     return trials.operators(trials.tried(compiles), trials.opens, {}), [
-        f"what openvino {version} compiles of ONNX's node tests, opset {defs.onnx_opset_version()}, as they are and with all inputs but "
-        "the first stored"
+        f"what openvino {version} compiles of ONNX's node tests of opset {defs.onnx_opset_version()}, with inputs fed and stored"
     ]
 
 

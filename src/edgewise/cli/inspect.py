@@ -70,7 +70,7 @@ def _run_target(options: argparse.Namespace) -> int:
                         "unknown": p.unknown,
                     }
                     for p in found
-                ]  # fmt: skip
+                ]
             )
         else:
             table(

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from onnx import ModelProto, TensorProto, helper
+from tests.compress.targets.node_models import node_tests, one_of_each, opens, variants
 
 from edgewise.compress.targets.check import Fit, check_target_fit
 from edgewise.compress.targets.profile import find_profile
-from tests.compress.targets.node_models import node_tests, one_of_each, opens, variants
 
 WEB = Path(__file__).resolve().parent.parent.parent / "web"
 LITERT = Path(__file__).resolve().parent / "litert_models.tar.xz"
@@ -141,7 +141,10 @@ def litert_models() -> dict[str, bytes]:
 
 
 def placed(names: list[str], folder: Path) -> dict[str, list[tuple[str, bool]] | None]:
-    """Name -> TFLite's operators with whether XNNPACK took them; None where it does not open. Some end the process: another goes on."""
+    """Name -> TFLite's operators with whether XNNPACK took them; None where it does not open.
+
+    Some end the process: another goes on behind them.
+    """
     files, found = litert_models(), {}
     for name in names:
         (folder / f"{name}.tflite").write_bytes(files[f"{name}.tflite"])

@@ -1,10 +1,12 @@
 """A check names node, operator and reason; profiles are read and name their sources."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper
+from tests.compress.targets.node_models import opens
 
 from edgewise.compress.targets.check import check_target_fit
 from edgewise.compress.targets.needs import look
@@ -245,6 +247,76 @@ def test_nested_graphs_and_functions_of_the_model_are_looked_into() -> None:
     model.opset_import.append(helper.make_opsetid("mine", 1))
     fit = check_target_fit(model, find_profile("onnxruntime-cpu"))
     assert [(node.node, node.state) for node in fit.nodes] == [("inner", "runs")]
+
+
+def test_types_and_weights_of_nested_graphs_are_known() -> None:
+    """What a branch computes has a type there, and what it stores is stored."""
+    branches = []
+    for name in ("then", "other"):
+        nodes = [
+            helper.make_node("Conv", ["m", f"{name}_w"], [f"{name}_c"], f"{name}_conv"),
+            helper.make_node("Cast", [f"{name}_c"], [f"{name}_d"], to=TensorProto.DOUBLE),
+            helper.make_node("Sinh", [f"{name}_d"], [name], name),
+        ]
+        weight = numpy_helper.from_array(np.ones((1, 1, 2, 2), np.float32), f"{name}_w")
+        branches.append(helper.make_graph(nodes, name, [], [helper.make_empty_tensor_value_info(name)], [weight]))
+    nodes = [
+        helper.make_node("Relu", ["x"], ["m"]),
+        helper.make_node("If", ["yes"], ["y"], then_branch=branches[0], else_branch=branches[1]),
+    ]
+    model = model_of(nodes, [1, 1, 3, 3], stored={"yes": np.bool_(True)})
+    missing = check_target_fit(model, find_profile("onnxruntime-cpu")).missing
+    assert {(node.node, node.why) for node in missing} == {
+        ("then", "not for float64, but for float32"),
+        ("other", "not for float64, but for float32"),
+    }
+    convolutions = [
+        node for node in check_target_fit(model, find_profile("tensorrt-8.4")).nodes if node.operator == "Conv"
+    ]
+    assert [node.state for node in convolutions] == ["runs", "runs"]
+    view = View(model)
+    assert view.shape("then_d") == (1, 1, 2, 2)
+    assert view.dtype("then_d") == "float64"
+
+
+def test_random_numbers_are_not_stored() -> None:
+    nodes = [
+        helper.make_node("RandomUniform", [], ["r"], shape=[2]), helper.make_node("Neg", ["one"], ["minus"]),
+        helper.make_node("Add", ["r", "minus"], ["y"]),
+    ]  # fmt: skip
+    view = View(model_of(nodes, [2], stored={"one": np.float32(1)}))
+    assert [view.stored(name) for name in ("r", "y", "minus", "one", "x", "nowhere")] == [
+        False,
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_an_attribute_that_is_not_given_has_the_default_of_onnx() -> None:
+    node = helper.make_node("Softmax", ["x"], ["y"])
+    view, schema = View(model_of([node], [2, 3])), defs.get_schema("Softmax", 13, "")
+    assert look(("@axis=-1",), node, view, schema).broken == ()
+    assert look(("@axis=1",), node, view, schema).broken == ("axis has to be 1, not -1",)
+
+
+def test_a_definition_counts_only_while_the_operators_in_it_are_the_same() -> None:
+    """Elu of opset 22 is defined in the operators of opset 18, some of which are others by then; LeakyRelu's are not."""
+    for operator, opset, state in (("Elu", 22, "missing"), ("LeakyRelu", 16, "limited")):
+        model = model_of([helper.make_node(operator, ["x"], ["y"])], [3], TensorProto.DOUBLE, opset)
+        assert told(model, "onnxruntime-cpu")[0][0] == state
+        assert opens(model) == (state != "missing")
+
+
+def test_a_model_larger_than_the_target_takes_does_not_fit() -> None:
+    model = read_model(model_bytes("fp32"))
+    size = model.ByteSize()
+    for most, fits in ((size, True), (size - 1, False)):
+        fit = check_target_fit(model, replace(find_profile("ort-web-wasm"), limits={"modelBytes": most}))
+        assert fit.runs == fits
+        assert [problem.kind for problem in fit.problems] == ([] if fits else ["bytes"])
 
 
 def test_a_target_of_integers_takes_what_lies_between_quantize_and_dequantize() -> None:

@@ -83,7 +83,7 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A node with what is known around it. opset: the model's. schema: of its operator there; None where ONNX has no such operator."""
+    """A node with what is known around it. opset: the model's. schema: of its operator there; None where ONNX has none."""
 
     node: NodeProto
     key: str

@@ -49,7 +49,7 @@ def _body(node: NodeProto, schema: defs.OpSchema, opset: int, types: list[TypePr
     """
     by_types = schema.has_context_dependent_function
     versions = schema.context_dependent_function_opset_versions if by_types else schema.function_opset_versions
-    version = max((each for each in versions if schema.since_version <= each <= opset), default=None)
+    version = max((each for each in versions if each <= opset), default=None)
     if version is None:
         return None
     text = (

@@ -85,12 +85,13 @@ class Profile:
     """operators: name (with ``com.microsoft:`` in front where it is one of those) -> what there is of it.
 
     sources: where the table is from, with version and date. checked: what was tried on a real one, "" where nothing was.
-    unknown: what the sources do not say. otherwise: what becomes of a node that the target has not: ``fails``, or ``falls back to
-    ...``. fallback: the profile of what it falls back to; None where it is not one of ours. opsets: lowest and highest; None for no
-    limit. ir_version: the highest. fixed_shapes: no dimension may vary. varying: what is to be said of dimensions that do. casts: type without a kernel -> type that is computed in, between casts.
-    expands: what has no kernel is taken apart where ONNX defines it by other operators. folds: what is computed from stored values
-    alone is computed before. quantized: only what lies between
-    QuantizeLinear and DequantizeLinear is taken, as integers.
+    unknown: what the sources do not say. otherwise: what becomes of a node that the target has not: ``fails``, or
+    ``falls back to ...``. fallback: the profile of what it falls back to; None where nothing does.
+    opsets: lowest and highest; None for no limit. ir_version: the highest. fixed_shapes: no dimension may vary. varying: what is to
+    be said of dimensions that do.
+    casts: type without a kernel -> type that is computed in, between casts. expands: what has no kernel is taken apart where ONNX
+    defines it by other operators. folds: what is computed from stored values alone is computed before. quantized: only what lies
+    between QuantizeLinear and DequantizeLinear is taken, as integers.
     limits: in bytes, ``modelBytes`` and ``memoryBytes``, where the source states them.
     """
 
@@ -131,8 +132,8 @@ def find_profile(name: str) -> Profile:
     low, high = value["opsets"]
     return Profile(
         value["name"], value["title"], tuple(value["sources"]), value["checked"], value["unknown"], value["otherwise"],
-        value["fallback"], (low, high), value["irVersion"], value["fixedShapes"], value["varying"], dict(value["casts"]), value["expands"], value["folds"],
-        value["quantized"], dict(value["limits"]), operators,
+        value["fallback"], (low, high), value["irVersion"], value["fixedShapes"], value["varying"], dict(value["casts"]),
+        value["expands"], value["folds"], value["quantized"], dict(value["limits"]), operators,
     )  # fmt: skip
 
 
