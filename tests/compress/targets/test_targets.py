@@ -15,6 +15,7 @@ from edgewise.compress.targets.view import View
 from edgewise.digits import model_bytes
 from edgewise.errors import NotFoundError
 from edgewise.graph.inspect import read_model
+from edgewise.graph.walk import DTYPES
 
 
 def model_of(
@@ -350,3 +351,21 @@ def test_real_models_fit_where_they_were_seen_to(name: str, shared_data: Path) -
         assert fit.runs == (lacks is not None), target
         if lacks is not None:
             assert len(fit.missing) == lacks, target
+
+
+@pytest.mark.parametrize("name", ["directml", "tensorrt", "tensorrt-8.4", "coreml", "qnn"])
+def test_tables_that_were_typed_name_operators_types_and_versions_that_onnx_has(name: str) -> None:
+    history: dict[str, set[int]] = {}
+    for schema in defs.get_all_schemas_with_history():
+        if not schema.domain:
+            history.setdefault(schema.name, set()).add(schema.since_version)
+    # The table has these as onnxruntime registers them: its own LayerNormalization, and an If of a version that ONNX has not.
+    odd = {"LayerNormalization": {1}, "If": {7}}
+    types = set(DTYPES.values()) | {"float4_e2m1"}
+    wrong = []
+    for operator, entry in find_profile(name).operators.items():
+        known = {dtype for form in entry.forms for dtype in form.types} <= types
+        since = {low for form in entry.forms for low, _ in form.since} - odd.get(operator, set())
+        if not known or (":" not in operator and not since <= history.get(operator, set())):
+            wrong.append((operator, sorted(since)))
+    assert wrong == []
