@@ -160,7 +160,8 @@ def delegates(models: Any, by: str, common: dict[str, Any]) -> None:
         ("hexagon", "Hexagon delegate", readme.format("hexagon"), tflite.HEXAGON, tflite.HEXAGON_LIMITS),
     ):
         quantized = name == "hexagon"
-        types = ("int8", "uint8") if quantized else ("float32",)
+        # README.md of the GPU delegate: floating-point numbers of 16 and 32 bits; that of Core ML's says nothing of types.
+        types = {"gpu": ("float32", "float16"), "coreml": ("float32",), "hexagon": ("int8", "uint8")}[name]
         found = tflite.operators(models, tflite.by_list(known), limits, types)
         for operator in QDQ:
             found.pop(operator, None)
@@ -170,11 +171,15 @@ def delegates(models: Any, by: str, common: dict[str, Any]) -> None:
             found[QDQ[1]] = {"forms": [{"types": ["int32", *types]}]}
         for entry in found.values() if quantized else ():
             entry["needs"] = ["rank<=4", *entry.get("needs", ())]
+        for entry in found.values() if name == "coreml" else ():
+            entry["refuses"] = []
         file = "what makes a quantized TFLite file of it; " if quantized else ""
+        sources = [f"google-ai-edge/LiteRT at {place} ({READ})", by]
+        if name == "gpu":
+            sources.insert(1, f"types: google-ai-edge/LiteRT at 736f8a13637e: tflite/delegates/gpu/README.md ({READ})")
         write(
             f"litert-{name}", f"LiteRT, {title}", found, quantized=quantized, **common,
-            sources=[f"google-ai-edge/LiteRT at {place} ({READ})", by],
-            unknown=f"sizes; shapes that vary; {file}{UNTRIED}",
+            sources=sources, unknown=f"sizes; shapes that vary; {file}{UNTRIED}",
         )  # fmt: skip
 
 
