@@ -161,6 +161,10 @@ def test_what_the_target_lacks_is_no_candidate(digits: Path, capsys: pytest.Capt
     assert not rows["simplify > compact"]["failed"]
     assert main(["compress", *arguments, "--target", "abacus"]) == 1
     assert "abacus" in capsys.readouterr().err
+    assert main(["compress", *arguments, "--target", "qnn"]) == 1
+    assert (
+        "the model does not open on qnn, and nothing here changes that: dimensions that vary" in capsys.readouterr().err
+    )
 
 
 def test_what_a_search_chose_is_packed_with_how_it_was_made(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,3 +46,18 @@ def test_targets_are_listed_with_their_sources_and_unknown_ones_refused(
     assert "There are: coreml" in capsys.readouterr().err
     assert main(["inspect"]) == 1
     assert "no bundle is named" in capsys.readouterr().err
+
+
+def test_what_a_source_does_not_say_is_told_as_not_known(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", model, "--target", "directml"]) == 0
+    assert "not known: attributes, shapes" in capsys.readouterr().out
+    assert main(["inspect", model, "--target", "litert-xnnpack"]) == 0
+    assert "dimensions that vary: pixels (batch, 1, 8, 8): tried with fixed ones alone" in capsys.readouterr().out
+
+
+def test_a_tflite_file_is_refused_with_what_to_do_instead(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "m.tflite").write_bytes(b"x")
+    assert main(["inspect", str(tmp_path / "m.tflite"), "--target", "litert-cpu"]) == 1
+    told = capsys.readouterr().err
+    assert "targets are checked for ONNX" in told
+    assert "fix: `edgewise import`" in told

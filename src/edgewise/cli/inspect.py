@@ -61,7 +61,16 @@ def _run_target(options: argparse.Namespace) -> int:
         found = all_profiles()
         if options.json:
             print_json(
-                [{"name": p.name, "title": p.title, "sources": list(p.sources), "checked": p.checked} for p in found]
+                [
+                    {
+                        "name": p.name,
+                        "title": p.title,
+                        "sources": list(p.sources),
+                        "checked": p.checked,
+                        "unknown": p.unknown,
+                    }
+                    for p in found
+                ]
             )
         else:
             table(
@@ -87,12 +96,18 @@ def _print_fit(name: str, fit: "Fit") -> None:
     heading(f"{name} on {fit.profile.title}")
     for problem in fit.problems:
         print(f"does not fit: {problem}")
+    for remark in fit.remarks:
+        print(remark)
     noted = [node for node in fit.nodes if node.state != "runs"]
-    words = {"missing": fit.profile.otherwise, "limited": "runs, with limits"}
     if noted:
-        table([(n.node, n.operator, words[n.state], n.why) for n in noted], ("node", "operator", "there", "why"))
+        table(
+            [(n.node, n.operator, n.otherwise or "runs, with limits", n.why) for n in noted],
+            ("node", "operator", "there", "why"),
+        )
     runs = sum(node.state != "missing" for node in fit.nodes)
     print(f"{runs} of {len(fit.nodes)} nodes run there; known from {'; '.join(fit.profile.sources)}")
+    if fit.profile.unknown:
+        print(f"not known: {fit.profile.unknown}")
 
 
 def _print(report: Report) -> None:

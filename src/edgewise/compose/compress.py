@@ -22,10 +22,10 @@ from edgewise.compress.search.picture import pareto_png, require_matplotlib
 from edgewise.compress.search.result import Found
 from edgewise.compress.search.run import Progress, Search, Settings
 from edgewise.compress.search.space import Chain, kind_of
-from edgewise.compress.targets.check import check_target_fit
+from edgewise.compress.targets.check import FAILS, check_target_fit
 from edgewise.compress.targets.profile import find_profile
 from edgewise.digests import digest_of
-from edgewise.errors import InputError
+from edgewise.errors import InputError, UnsupportedError
 from edgewise.graph.inspect import read_model
 from edgewise.measure.evaluation import data_digest
 from edgewise.runtime.device import read_device
@@ -123,16 +123,29 @@ def _wanted(patterns: Sequence[str], chains: tuple[Chain, ...]) -> tuple[Chain, 
 
 
 def _allowing(target: str, original: bytes) -> Callable[[bytes], str]:
-    """Why a model will not do on ``target``: by what it lacks there and the model as it came does not."""
+    """Why a model will not do on ``target``: it would not open there, or lacks what the model as it came does not lack.
+
+    Raises UnsupportedError where the model as it came does not open there for what compressing leaves as it is.
+    """
     profile = find_profile(target)
     before = check_target_fit(read_model(original), profile)
+    lasting = [problem.text for problem in before.problems if problem.kind != "bytes"]
+    if lasting:
+        raise UnsupportedError(
+            f"the model does not open on {target}, and nothing here changes that: {'; '.join(lasting)}",
+            remedy="Export it anew (with fixed shapes, or an opset that the target knows), or choose another target.",
+        )
     had = {node.operator for node in before.missing}
 
     def allow(data: bytes) -> str:
         fit = check_target_fit(read_model(data), profile)
-        lacking = sorted({f"{node.operator} ({node.why})" for node in fit.missing if node.operator not in had})
-        problems = list(fit.problems) if len(fit.problems) > len(before.problems) else []
-        return f"{target}: {'; '.join([*lacking, *problems])}" if lacking or problems else ""
+        lacking = {
+            f"{node.operator} ({node.why})"
+            for node in fit.missing
+            if node.otherwise == FAILS or node.operator not in had
+        }
+        reasons = [*sorted(lacking), *(problem.text for problem in fit.problems)]
+        return f"{target}: {'; '.join(reasons)}" if reasons else ""
 
     return allow
 

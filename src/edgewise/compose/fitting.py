@@ -27,6 +27,11 @@ def fits(word: str, target: str) -> dict[str, Fit]:
     Raises NotFoundError for an unknown target, bundle or file, UnsupportedError for a bundle without an ONNX variant.
     """
     profile = find_profile(target)
+    if Path(word).suffix == ".tflite":
+        raise UnsupportedError(
+            f"{word} is no ONNX file, and targets are checked for ONNX",
+            remedy="`edgewise import` opens it with LiteRT here; `edgewise eval` tells which nodes ran on what.",
+        )
     found = {name: check_target_fit(model, profile) for name, model in _models(word)}
     if not found:
         raise UnsupportedError(
