@@ -13,6 +13,7 @@ from edgewise.compress.graph.expressed import Express
 from edgewise.compress.graph.simplify import Simplify
 from edgewise.compress.graph.streamline import Streamline
 from edgewise.compress.passes import Pass
+from edgewise.compress.prune.layers import LeaveOut
 from edgewise.compress.prune.prune import Prune
 from edgewise.compress.quantize.adaround import Adaround
 from edgewise.compress.quantize.aware import Aware
@@ -52,10 +53,14 @@ def _distilled(share: float) -> Link:
     )
 
 
-def _pruned(share: float) -> Link:
+def _pruned(share: float, multiple: int = 4) -> Link:
     return lambda effort, teacher: Prune(
-        share=share, tuning=Tuning(epochs=effort.epochs, learning_rate=2e-3), multiple=4, count=min(512, effort.samples)
+        share=share, tuning=_relearning(effort), multiple=multiple, count=min(512, effort.samples)
     )
+
+
+def _relearning(effort: Effort) -> Tuning:
+    return Tuning(epochs=effort.epochs, learning_rate=3e-3)
 
 
 #: Word in a chain -> the pass that it stands for.
@@ -73,6 +78,13 @@ LINKS: Mapping[str, Link] = {
     "prune-75": _pruned(0.75),
     "prune-50": _pruned(0.5),
     "prune-25": _pruned(0.25),
+    "prune-12": _pruned(0.12),
+    # Blocks of sixteen are what onnxruntime's kernels on floats work in: narrower gains nothing there, and odd widths cost.
+    "prune-50-x16": _pruned(0.5, 16),
+    "prune-25-x16": _pruned(0.25, 16),
+    "leave-out-1": lambda effort, teacher: LeaveOut(
+        blocks=1, tuning=_relearning(effort), count=min(256, effort.samples)
+    ),
     "int8": lambda effort, teacher: Static(),
     "int8-s8": lambda effort, teacher: Static(activations="s8"),
     "int8-float-bias": lambda effort, teacher: Static(bias="float32"),
@@ -91,18 +103,27 @@ LINKS: Mapping[str, Link] = {
     "int4-blocks": lambda effort, teacher: Blocks(bits=4),
     "fp16": lambda effort, teacher: Half(),
 }
-_EVERYWHERE = ("simplify > compact", "simplify > fp16 > compact", "int8-storage > compact", "int4-storage > compact")
+_EVERYWHERE = (
+    "simplify > compact", "streamline > express > compact", "simplify > fp16 > compact", "int8-storage > compact",
+    "int4-storage > compact", "streamline > int8-storage > express > compact", "streamline > int4-storage > express > compact",
+)  # fmt: skip
 _STATIC = (
     "int8 > compact", "int8-float-bias > compact", "int8-percentile > compact", "int8-entropy > compact", "int8-mse > compact",
     "int8-corrected > compact", "int8-mixed > compact", "int8-adaround > compact", "int8-aware > compact", "int4-aware > compact",
-    "simplify > tune > int8-float-bias > compact",
+    "streamline > int8-timed > express > compact", "streamline > int8-front-timed > express > compact",
+    "streamline > int8-timed-aware > express > compact", "simplify > tune > int8-float-bias > compact",
 )  # fmt: skip
 # What is cut away learns again; behind it either plain rounding, or learning with the rounding in the way.
 _NARROWED = (
-    "prune-75 > compact", "prune-50 > compact", "prune-25 > compact", "prune-75 > int8-float-bias > compact",
-    "prune-50 > int8-float-bias > compact", "prune-25 > int8-float-bias > compact", "prune-75 > int8-aware > compact",
-    "prune-50 > int8-aware > compact", "prune-25 > int8-aware > compact", "prune-75 > int4-aware > compact",
-    "prune-50 > int4-aware > compact", "prune-50 > int8-storage > compact", "distil-50 > compact", "distil-25 > compact",
+    *(f"prune-{share} > streamline > {form} > express > compact"
+      for share in ("75", "50", "25", "12", "50-x16", "25-x16") for form in ("int8-storage", "int8-timed")),
+    *(f"prune-{share} > streamline > int8-front-timed > express > compact" for share in ("50", "25", "12")),
+    *(f"prune-{share} > streamline > int4-storage > express > compact" for share in ("50", "25")),
+    *(f"prune-{share} > int8-aware > compact" for share in ("75", "50", "25")),
+    *(f"prune-{share} > int4-aware > compact" for share in ("75", "50")),
+    "prune-50 > compact",
+    *(f"leave-out-1 > {narrower}streamline > int8-timed > express > compact" for narrower in ("", "prune-50-x16 > ")),
+    "distil-50 > streamline > int8-timed > express > compact", "distil-25 > streamline > int8-storage > express > compact",
     "distil-50 > int8-aware > compact", "distil-25 > int8-aware > compact", "distil-50 > int4-aware > compact",
     "distil-50 > prune-75 > int8-aware > compact",
 )  # fmt: skip
