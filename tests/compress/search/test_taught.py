@@ -47,7 +47,7 @@ def test_a_student_has_chains_of_its_own() -> None:
 def test_of_samples_without_labels_an_effort_has_its_part() -> None:
     more = np.zeros((31, 8, 8), np.uint8)
     found = candidates(Taught(unlabelled=more, samples=100))
-    step = found["distil-50 > compact"][0]
+    step = found["distil-50 > streamline > int8-timed > express > compact"][0]
     assert isinstance(step, Distil)
     assert step.unlabelled is not None
     assert len(step.unlabelled) == 16
