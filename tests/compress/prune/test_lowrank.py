@@ -1,21 +1,24 @@
 """Linear to linear through fewer directions: exact where nothing is lost, refused where something else is in between."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import ModelProto
 from tests.compress.prune import linear_networks
-from tests.compress.prune.digits_cnn import learnt
+from tests.compress.prune.digits_cnn import accuracy, digits, learnt
 from tests.compress.prune.masking import run
 
 from edgewise.compress.cutting import cut
-from edgewise.compress.prune.cost import stored_bytes
+from edgewise.compress.prune.cost import multiply_adds, stored_bytes
 from edgewise.compress.prune.factors import split, wide_layers
 from edgewise.compress.prune.lowrank import LowRank
 from edgewise.compress.prune.narrow import narrowed
 from edgewise.compress.prune.projection import heard_of, measured
+from edgewise.compress.prune.ranks import Place, chosen_ranks, widths
 from edgewise.compress.prune.spaces import linear_spaces
 from edgewise.compress.quantize.preparation import Prepared
 from edgewise.compress.quantize.ranges import watched
@@ -115,6 +118,57 @@ def test_what_narrows_most_for_what_it_loses_is_narrowed_first() -> None:
     sizes = {tensor.name: tensor.dims[1] for tensor in thin.graph.initializer if tensor.name in {"poor", "rich"}}
     assert sizes["poor"] <= 4
     assert sizes["rich"] >= 12
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(4, 40), min_size=1, max_size=4), st.floats(0.1, 0.9), st.integers(0, 1000))
+def test_widths_meet_the_goal_and_no_place_could_stay_wider(wide: list[int], share: float, seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    places = [Place(width, np.sort(chance.random(width))[::-1] ** 3, widths(width, 1)) for width in wide]
+    prices = chance.uniform(1, 5, len(wide))
+
+    def cost(ranks: Sequence[int]) -> float:
+        return float(np.dot(prices, ranks))
+
+    goal = share * cost(wide)
+    ranks, left = chosen_ranks(places, cost, goal)
+    assert left == cost(ranks)
+    if left > goal:
+        assert ranks == [1] * len(wide)
+        return
+    narrowed_last = [rank for rank, width in zip(ranks, wide, strict=True) if rank < width]
+    assert narrowed_last
+    wider = [cost([*ranks[:at], rank + 1, *ranks[at + 1 :]]) > goal for at, rank in enumerate(ranks) if rank < wide[at]]
+    assert any(wider)
+
+
+@pytest.mark.parametrize(
+    ("width", "multiple", "first"), [(256, 16, 240), (250, 16, 240), (32, 16, 24), (10, 16, 8), (3, 16, 2)]
+)
+def test_widths_are_multiples_where_there_is_room_for_them(width: int, multiple: int, first: int) -> None:
+    assert widths(width, multiple)[0] == first
+
+
+def test_a_network_without_linear_spaces_is_divided_behind_its_preprocessing() -> None:
+    model = learnt()
+    few = LowRank(
+        share=0.5,
+        of="multiply-adds",
+        divide=True,
+        multiple=1,
+        count=256,
+        tuning=Tuning(epochs=2, batch=32, learning_rate=1e-3),
+    )
+    thin = few.apply(model, digits())
+    assert multiply_adds(cut(thin).core) < 0.55 * multiply_adds(cut(model).core)
+    assert cut(thin).front == cut(model).front
+    assert accuracy(thin) > accuracy(model) - 0.02
+
+
+def test_of_a_recurrent_layer_the_input_alone_becomes_narrower() -> None:
+    model = linear_networks.gates(0)
+    thin = LowRank(share=0.5, of="multiply-adds", multiple=1, tuning=None).apply(model, linear_networks.samples(model))
+    assert (30, 6) in [tuple(tensor.dims) for tensor in thin.graph.initializer]
 
 
 def test_models_with_activations_behind_every_layer_are_refused_by_name() -> None:

@@ -14,6 +14,7 @@ from edgewise.compress.prune.factors import Wide, split, wide_layers
 from edgewise.compress.prune.narrow import narrowed
 from edgewise.compress.prune.projection import Basis, Moments, heard_of, measured
 from edgewise.compress.prune.ranks import Place, chosen_ranks, ranks_of_share, widths
+from edgewise.compress.prune.rules import GATES
 from edgewise.compress.prune.spaces import Space, linear_spaces
 from edgewise.compress.prune.taught import relearnt, words
 from edgewise.compress.quantize.preparation import Prepared
@@ -146,7 +147,14 @@ class _Found:
                 weights[result] = weight
 
         def base(result: str, weight: str) -> float:
-            return self._bytes(weight) if of == "bytes" else whole.get(node_name(nodes[result]), 0.0)
+            node = nodes[result]
+            if of == "bytes":
+                return self._bytes(weight)
+            # Of a recurrent layer only the products with its input become fewer.
+            part = (
+                self._bytes(weight) / (self._bytes(weight) + self._bytes(node.input[2])) if node.op_type in GATES else 1
+            )
+            return part * whole.get(node_name(node), 0.0)
 
         shared = [(base(result, weights[result]), places) for result, places in inside.items()]
         first = len(self.spaces)
