@@ -14,6 +14,7 @@ from edgewise.compress.graph.simplify import Simplify
 from edgewise.compress.graph.streamline import Streamline
 from edgewise.compress.passes import Pass
 from edgewise.compress.prune.layers import LeaveOut
+from edgewise.compress.prune.lowrank import LowRank
 from edgewise.compress.prune.prune import Prune
 from edgewise.compress.quantize.adaround import Adaround
 from edgewise.compress.quantize.aware import Aware
@@ -63,6 +64,21 @@ def _relearning(effort: Effort) -> Tuning:
     return Tuning(epochs=effort.epochs, learning_rate=3e-3)
 
 
+def _turned(share: float) -> Link:
+    # It starts from nearly the same answers: a high rate would throw away more than it finds.
+    return lambda effort, teacher: LowRank(
+        share=share, count=min(4096, effort.samples),
+        tuning=Tuning(epochs=effort.epochs, batch=128, learning_rate=3e-4, weight_decay=0.0, mix=0.9),
+    )  # fmt: skip
+
+
+def _divided(share: float) -> Link:
+    return lambda effort, teacher: LowRank(
+        share=share, of="multiply-adds", divide=True, multiple=4, count=min(2048, effort.samples),
+        tuning=Tuning(epochs=effort.epochs, learning_rate=1e-3, weight_decay=0.0),
+    )  # fmt: skip
+
+
 #: Word in a chain -> the pass that it stands for.
 LINKS: Mapping[str, Link] = {
     "simplify": lambda effort, teacher: Simplify(),
@@ -85,6 +101,11 @@ LINKS: Mapping[str, Link] = {
     "leave-out-1": lambda effort, teacher: LeaveOut(
         blocks=1, tuning=_relearning(effort), count=min(256, effort.samples)
     ),
+    "lowrank-50": _turned(0.5),
+    "lowrank-25": _turned(0.25),
+    "lowrank-12": _turned(0.125),
+    "divide-50": _divided(0.5),
+    "divide-30": _divided(0.3),
     "int8": lambda effort, teacher: Static(),
     "int8-s8": lambda effort, teacher: Static(activations="s8"),
     "int8-float-bias": lambda effort, teacher: Static(bias="float32"),
