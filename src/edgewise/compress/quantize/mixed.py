@@ -6,18 +6,21 @@ choice (as in Wu et al., Integer Quantization for Deep Learning Inference, 2020,
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, inf, log10
 
 import numpy as np
 from onnx import ModelProto
 
 from edgewise.compress.passes import Watch, nobody
+from edgewise.compress.quantize.aware import Aware
+from edgewise.compress.quantize.placement import literal
 from edgewise.compress.quantize.ranges import Batches, watched
 from edgewise.compress.quantize.static import Started, Static, start
 from edgewise.compress.samples import Samples
 from edgewise.errors import UnsupportedError
 from edgewise.measure.npz import Array
+from edgewise.training.rewrites.opening import node_name, opened
 
 __all__ = ["Mixed", "Sensitivity", "sensitivities", "sqnr"]
 
@@ -33,39 +36,48 @@ class Sensitivity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixed:
-    """The pass. static: how the others are quantized. One of the two targets: share of the layers that stay in float, or the
-    least SQNR of the deciding output, in dB, on the calibration samples.
+    """The pass. inner: how the others are quantized. One of the targets: share of the layers that stay in float; bytes that those
+    may take more than as integers; or the least SQNR of the deciding output, in dB, on the calibration samples.
     """
 
-    static: Static = field(default_factory=Static)
+    inner: Static | Aware = field(default_factory=Static)
     share: float | None = None
+    extra: int | None = None
     floor: float | None = None
 
     def __post_init__(self) -> None:
-        if (self.share is None) == (self.floor is None):
-            raise ValueError("one of share and floor is needed")
+        if sum(target is not None for target in (self.share, self.extra, self.floor)) != 1:
+            raise ValueError("one of share, extra and floor is needed")
 
     @property
     def name(self) -> str:
-        target = f"share={self.share:g}" if self.share is not None else f"floor={self.floor:g}dB"
-        return f"mixed:{target};{self.static.name}"
+        targets = {"share": self.share, "extra": self.extra, "floor": self.floor}
+        target = ",".join(f"{word}={number:g}" for word, number in targets.items() if number is not None)
+        return f"mixed:{target}{'dB' * (self.floor is not None)};{self.inner.name}"
 
     def describe(self) -> str:
         target = (
             f"the most sensitive {self.share:.0%} of the layers" if self.share is not None
-            else f"as many sensitive layers as {self.floor:g} dB of the outputs need"
+            else f"as many sensitive layers as {self.floor:g} dB of the outputs need" if self.floor is not None
+            else f"sensitive layers of {self.extra} bytes more"
         )  # fmt: skip
-        return f"{self.static.describe()}; {target} left in float"
+        return f"{self.inner.describe()}; {target} left in float"
 
     def apply(self, model: ModelProto, samples: Samples, watch: Watch = nobody) -> ModelProto:
         """Raises UnsupportedError where no layer runs in integers, or where the floor is not reached with any of them."""
-        ready = start(model, samples, self.static, watch)
+        static = self.inner if isinstance(self.inner, Static) else self.inner.static
+        ready = start(model, samples, static, watch)
         worst = [each.layer for each in sensitivities(ready, samples, watch)]
         if self.share is not None:
             kept = set(worst[: min(ceil(self.share * len(worst)), len(worst) - 1)])
+        elif self.extra is not None:
+            kept = _within(ready, worst[:-1], self.extra)
         else:
             kept = set(worst[: self._needed(ready, samples, worst, watch)])
-        return ready.finished([name for name in ready.seen.layers if name not in kept], watch)
+        if isinstance(self.inner, Static):
+            return ready.finished([name for name in ready.seen.layers if name not in kept], watch)
+        keep = tuple(literal(name) for name in ready.seen.layers if name in kept)
+        return replace(self.inner, static=replace(static, keep=(*static.keep, *keep))).apply(model, samples, watch)
 
     def _needed(self, ready: Started, samples: Samples, worst: list[str], watch: Watch) -> int:
         """The least number of layers in float with which the floor is reached, by halving."""
@@ -88,6 +100,19 @@ class Mixed:
             middle = (low + high) // 2
             low, high = (low, middle) if reached(middle) >= floor else (middle + 1, high)
         return low
+
+
+def _within(ready: Started, worst: list[str], extra: int) -> set[str]:
+    """As many of ``worst`` as take no more than ``extra`` bytes more in float, the worst first; the too large are passed over."""
+    writer, kept, left = opened(ready.seen.core), set[str](), extra
+    weights = {node_name(node): node.input[1] for node in writer.graph.node if node_name(node) in worst}
+    for name in worst:
+        array = writer.array(weights[name])
+        more = 0 if array is None else array.size * (4 - ready.settings.weight_bits / 8)
+        if more <= left:
+            kept.add(name)
+            left -= int(more)
+    return kept
 
 
 def sensitivities(ready: Started, samples: Samples, watch: Watch = nobody) -> list[Sensitivity]:

@@ -22,7 +22,7 @@ from edgewise.graph.walk import is_default_domain
 from edgewise.graph.writer import Writer
 from edgewise.training.rewrites.opening import attribute, node_name
 
-__all__ = ["LAYERS", "Placement", "bounds", "layers_of", "place", "reached", "weight_axis"]
+__all__ = ["LAYERS", "Placement", "bounds", "layers_of", "literal", "place", "reached", "weight_axis"]
 
 #: Operators with weights that run in integers.
 LAYERS = ("Conv", "Gemm", "MatMul")
@@ -191,3 +191,8 @@ def bounds(writer: Writer, node: NodeProto) -> tuple[float, float]:
             array = writer.array(node.input[at])
             ends[at - 1] = np.nan if array is None else float(array.reshape(-1)[0])
     return ends[0], ends[1]
+
+
+def literal(name: str) -> str:
+    """A shell pattern that means this name alone."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

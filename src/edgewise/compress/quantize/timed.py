@@ -15,6 +15,7 @@ from onnx import ModelProto
 from edgewise.clock import Clock, SystemClock
 from edgewise.compress.passes import Watch, nobody
 from edgewise.compress.quantize.aware import Aware
+from edgewise.compress.quantize.placement import literal
 from edgewise.compress.quantize.static import Started, Static, start
 from edgewise.compress.samples import Samples
 from edgewise.errors import UnsupportedError
@@ -57,7 +58,7 @@ class Timed:
         if not ready.layers:
             raise UnsupportedError("every layer is kept in float", remedy="Keep fewer.")
         chosen = quickest(ready, self.timer or medians, self.seconds, watch=watch)
-        keep = tuple(_literal(name) for name in ready.seen.layers if name not in chosen)
+        keep = tuple(literal(name) for name in ready.seen.layers if name not in chosen)
         if isinstance(self.inner, Static):
             return replace(self.inner, keep=keep).apply(model, samples, watch)
         return replace(self.inner, static=replace(static, keep=keep)).apply(model, samples, watch)
@@ -125,8 +126,3 @@ def _without(layers: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 def _ratio(times: Sequence[float]) -> float:
     return times[0] / times[1]
-
-
-def _literal(name: str) -> str:
-    """A shell pattern that means this name alone."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

@@ -116,7 +116,7 @@ LINKS: Mapping[str, Link] = {
     "int8-timed": lambda effort, teacher: Timed(inner=Static(bias="float32")),
     "int8-front-timed": lambda effort, teacher: Timed(inner=Static(bias="float32", front=True)),
     "int8-timed-aware": lambda effort, teacher: Timed(inner=_aware(8, effort)),
-    "int8-mixed": lambda effort, teacher: Mixed(share=0.2, static=Static(bias="float32")),
+    "int8-mixed": lambda effort, teacher: Mixed(share=0.2, inner=Static(bias="float32")),
     "int8-dynamic": lambda effort, teacher: Dynamic(),
     "int8-storage": lambda effort, teacher: Storage(bits=8),
     "int4-storage": lambda effort, teacher: Storage(bits=4),
@@ -143,6 +143,9 @@ _NARROWED = (
     *(f"prune-{share} > int8-aware > compact" for share in ("75", "50", "25")),
     *(f"prune-{share} > int4-aware > compact" for share in ("75", "50")),
     "prune-50 > compact",
+    *(f"lowrank-{share} > {form}compact"
+      for share in ("50", "25") for form in ("", "streamline > int4-storage > express > ", "streamline > int8-timed > express > ")),
+    *(f"divide-{share} > {form}compact" for share in ("50", "30") for form in ("int8-float-bias > ", "int4-aware > ")),
     *(f"leave-out-1 > {narrower}streamline > int8-timed > express > compact" for narrower in ("", "prune-50-x16 > ")),
     "distil-50 > streamline > int8-timed > express > compact", "distil-25 > streamline > int8-storage > express > compact",
     "distil-50 > int8-aware > compact", "distil-25 > int8-aware > compact", "distil-50 > int4-aware > compact",
