@@ -19,12 +19,27 @@ _KEYWORDS = "model_kws_dscnn"
 class Task:
     """network: what `edgewise train` trains on the public set ``name``; empty for the MLPerf keyword model, which comes trained.
 
-    search: options of `edgewise compress`.
+    augment, epochs, chains: of `edgewise compress`; no augmentation and no chains for what it does by itself. halved_epochs: of
+    pruning to half of the multiply-adds.
     """
 
     name: str
     network: str
-    search: tuple[str, ...]
+    augment: str
+    epochs: int
+    chains: tuple[str, ...]
+    halved_epochs: int
+
+    @property
+    def search(self) -> tuple[str, ...]:
+        """Options of `edgewise compress`."""
+        augment = ("--augment", self.augment) if self.augment else ()
+        return (
+            *augment,
+            "--epochs",
+            str(self.epochs),
+            *(word for chain in self.chains for word in ("--chains", chain)),
+        )
 
     @property
     def folder(self) -> Path:

@@ -146,7 +146,8 @@ _NARROWED = (
     *(f"lowrank-{share} > {form}compact"
       for share in ("50", "25") for form in ("", "streamline > int4-storage > express > ", "streamline > int8-timed > express > ")),
     *(f"divide-{share} > {form}compact" for share in ("50", "30") for form in ("int8-float-bias > ", "int4-aware > ")),
-    *(f"leave-out-1 > {narrower}streamline > int8-timed > express > compact" for narrower in ("", "prune-50-x16 > ", "prune-25 > ")),
+    *(f"leave-out-1 > {narrower}streamline > int8-timed > express > compact"
+      for narrower in ("", "prune-50-x16 > ", "prune-25 > ")),
     "distil-50 > streamline > int8-timed > express > compact", "distil-25 > streamline > int8-storage > express > compact",
     "distil-50 > int8-aware > compact", "distil-25 > int8-aware > compact", "distil-50 > int4-aware > compact",
     "distil-50 > prune-75 > int8-aware > compact",
