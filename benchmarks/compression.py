@@ -8,6 +8,7 @@ from math import prod, sqrt
 
 import onnx
 
+from benchmarks import person_detector
 from benchmarks.page import write_page
 from benchmarks.references import Task, edgewise, prepare
 from benchmarks.rivals import nncf_forms, onnxruntime_forms
@@ -24,9 +25,9 @@ _FIRST, _LAST = Timing(0.1, 20), Timing(2.0, 200)
 
 _PLAIN = ("int8*", "int4-storage*", "streamline*")  # chains
 _NARROW = ("prune-50 >*", "prune-25 >*", "prune-12 >*", "prune-50-x16*")
+_DEEP = ("leave-out*", "streamline > int8-timed >*", "int8-float*", "int8-mse*", "int8-corrected*", "int4-storage*")
 TASKS = (
-    Task("defects_pcb", "resnet8", "rot90,flip,shift=6", 12, ("leave-out*", "streamline > int8-timed >*", "int8-float*", "int8-mse*",
-         "int8-corrected*", "int4-storage*"), 5),
+    Task("defects_pcb", "resnet8", "rot90,flip,shift=6", 12, _DEEP, 5),
     Task("speech_digits", "cnn", "slide,speed=0.1,hiss=-70:-25:yes@0.5", 12, (*_PLAIN, *_NARROW), 12),
     Task("activity_st_har", "cnn1d", "rotate,scale=0.2,jitter=20:no", 30, (), 30),
     Task("assistant_clinc150", "text-bag", "", 6, (*_PLAIN, "lowrank*", "divide*"), 16),
@@ -72,7 +73,7 @@ def run() -> str:
         f"compress` with {searches}. The others: onnxruntime's static quantizer (QDQ and QOperator, per tensor and channel, U8S8, "
         "S8S8 and U8U8, MinMax, Entropy and Percentile, 7 and 8 bits), its dynamic one, and NNCF's ONNX PTQ, every one on the "
         "same 200 samples; the best is that of the least bytes times time, of those that pass the same gate. "
-        f"{' '.join(notes)}"
+        f"{' '.join(notes)} {person_detector.run()}"
     )
     return write_page("compression", headers, rows, how)
 
