@@ -114,16 +114,18 @@ _SCALED = helper.make_node("Mul", ["x", "s"], ["a"])
 @pytest.mark.parametrize(
     "nodes",
     [
-        [_SCALED, helper.make_node("Gemm", ["a", "w"], ["y"]), helper.make_node("Abs", ["a"], ["z"])],
+        [_SCALED, helper.make_node("Abs", ["a"], ["z"]), helper.make_node("Gemm", ["a", "w"], ["y"])],
+        [_SCALED, helper.make_node("Gemm", ["a", "w"], ["y"])],
         [_SCALED, helper.make_node("Relu", ["a"], ["r"]), helper.make_node("Gemm", ["r", "w"], ["y"])],
         [helper.make_node("Mul", ["x", "each"], ["a"]), helper.make_node("Gemm", ["a", "w"], ["y"])],
         [_SCALED, helper.make_node("MatMul", ["w", "a"], ["y"])],
     ],
-    ids=["read twice", "relu between", "not one number", "the other side of a product"],
+    ids=["read twice", "given too", "relu between", "not one number", "the other side of a product"],
 )  # fmt: skip
 def test_a_scale_that_cannot_go_stays(nodes: list[onnx.NodeProto]) -> None:
     weights = {"s": np.array([2], np.float32), "each": floats(3), "w": floats(3, 3)}
-    outputs = ["y", "z"] if nodes[-1].output[0] == "z" else ["y"]
+    outputs = ["y", "z"] if len(nodes) == 3 and nodes[1].output[0] == "z" else ["y"]
+    outputs = ["y", "a"] if len(nodes) == 2 and nodes[0] is _SCALED and nodes[1].input[0] == "a" else outputs
     model = net(nodes, weights, [3, 3], outputs)
     assert scales_drawn_in(model) is model
 
@@ -206,6 +208,14 @@ def test_layers_over_time_run_in_planes(
     close(model, made, {"x": floats(2, 3, 20)})
 
 
+def test_a_plane_that_the_graph_gives_is_given_by_its_name() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], kernel_shape=[3]), helper.make_node("Unsqueeze", ["a", "two"], ["y"]),
+    ]  # fmt: skip
+    model = net(nodes, {"w": floats(4, 3, 3), "two": np.array([2])}, ["n", 3, 9])
+    close(model, in_planes(model), {"x": floats(2, 3, 9)})
+
+
 def test_pools_are_laid_side_by_side_once() -> None:
     nodes = [
         helper.make_node("GlobalMaxPool", ["x"], ["a"]), helper.make_node("Flatten", ["a"], ["b"]),
@@ -222,6 +232,10 @@ def test_pools_are_laid_side_by_side_once() -> None:
         ["n", 3, 4, 5],
     )
     assert flattened_once(wide) is wide
+    whole = [helper.make_node("Flatten", ["x"], ["a"]), helper.make_node("Neg", ["x"], ["b"]),
+             helper.make_node("Flatten", ["b"], ["c"]), helper.make_node("Concat", ["a", "c"], ["y"], axis=1)]  # fmt: skip
+    apart = net(whole, {}, ["n", 3, 4, 5])
+    assert flattened_once(apart) is apart
 
 
 def test_quantization_works_on_what_comes_out() -> None:
