@@ -46,9 +46,10 @@ class Form:
     time: float
 
     @property
-    def cell(self) -> str:
-        p = "" if self.verdict.p_value is None else f", p {self.verdict.p_value:.2g}"
-        return f"{self.size:.3f} / {self.time:.2f} / {self.verdict.drop:+.2f}{p}"
+    def lost(self) -> str:
+        """Points, and how likely by chance."""
+        p = "" if self.verdict.p_value is None else f" (p {self.verdict.p_value:.2g})"
+        return f"{self.verdict.drop:+.2f}{p}"
 
 
 def run() -> str:
@@ -60,11 +61,10 @@ def run() -> str:
         ours.append(form)
         notes += said
     size, time = (prod(values) ** (1 / len(ours)) for values in ([f.size for f in ours], [f.time for f in ours]))
-    rows.append(("geometric mean", "", "", "", f"**{size:.3f} / {time:.2f}**", "", "", "", "", ""))
+    rows.append(("geometric mean", "", "", f"**{size:.3f}**", f"**{time:.2f}**", "", "", "", ""))
     headers = (
-        "set", "network", "fp32: bytes, µs, accuracy", "chosen by the search", "bytes / time / points lost",
-        "best of the others", "bytes / time / points lost", "others that are smaller or faster", "time over its receipt",
-        "half of the multiply-adds: points lost",
+        "set", "fp32: bytes, µs, accuracy", "chosen", "bytes", "time", "points lost", "best of the others: bytes, time, points",
+        "time over its receipt's", "half of the multiply-adds: points",
     )  # fmt: skip
     searches = "; ".join(f"{task.name}: `{' '.join(task.search)}`" for task in TASKS)
     how = (
@@ -97,14 +97,16 @@ def _row(task: Task) -> tuple[tuple[str, ...], Form, list[str]]:
     last = _times(subject, {key: made[key] for key in [name, *(form.name for form in near)]}, _LAST)
     mine = _form(name, made[name], verdicts[name], subject, last)
     near = sorted((_form(form.name, form.model, form.verdict, subject, last) for form in near), key=_both)
-    better = [form for form in near if form.size < mine.size or form.time * _NOISE < mine.time]
-    kept = "none passes" if not near else near[0].name
+    better = [form for form in forms if form.size < mine.size or form.time * _NOISE < first[name]]
+    beside = "none passes" if not near else f"{near[0].name}: {near[0].size:.3f}, {near[0].time:.2f}, {near[0].lost}"
     cells = (
-        task.name, task.network or "ds-cnn (MLPerf Tiny)",
-        f"{len(subject.model):,} B, {last[''] * 1e3:.0f} µs, {_accuracy(subject, original):.4f}", name, mine.cell, kept,
-        near[0].cell if near else "", ", ".join(form.name for form in better) or "none",
+        task.name, f"{len(subject.model):,}, {last[''] * 1e3:.0f}, {_accuracy(subject, original):.4f}", name, f"{mine.size:.3f}",
+        f"{mine.time:.2f}", mine.lost, beside,
         f"{mine.time / told['latencyRatio']:.3f}", _halved(task),
     )  # fmt: skip
+    if better:
+        said = "; ".join(f"{form.name} ({form.size:.3f}, {form.time:.2f}, {form.lost})" for form in better)
+        notes.append(f"{task.name}: of the others smaller or faster, {said}.")
     return cells, mine, notes
 
 
@@ -121,7 +123,7 @@ def _halved(task: Task) -> str:
     row = next(row for row in found["rows"] if row["name"] == "prune-50 > compact")
     if row["heldOut"] is None:
         return row["failed"]
-    return f"{row['heldOut']['dropPoints']:+.2f}, p {row['heldOut']['pValue']:.2g}"
+    return f"{row['heldOut']['dropPoints']:+.2f} (p {row['heldOut']['pValue']:.2g})"
 
 
 def _options(task: Task) -> Namespace:
