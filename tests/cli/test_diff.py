@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from edgewise.cli.main import main
+from edgewise.compress.graph.compact import compacted
 from edgewise.digits import load_split, model_bytes
 
 
@@ -42,6 +44,19 @@ def test_without_data_inputs_are_made_up_and_nothing_is_said_of_accuracy(
     assert told["worstDifference"] == 0
     assert told["decisions"]["accuracy"] is None
     assert told["decisions"]["flips"] == []
+
+
+def test_bytes_are_those_of_the_files(
+    files: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # No shapes are stored here, and reading a model infers them.
+    small = tmp_path / "small.onnx"
+    small.write_bytes(compacted(onnx.load(str(files[0]))).SerializeToString())
+    assert main(["diff", str(files[0]), str(small), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    for side, path in (("first", files[0]), ("second", small)):
+        assert told[side]["bytes"] == path.stat().st_size
+        assert sum(share["bytes"] for share in told[side]["sizes"]) == path.stat().st_size
 
 
 def test_variants_of_a_bundle_are_named_behind_a_colon(

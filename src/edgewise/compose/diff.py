@@ -34,6 +34,11 @@ class _Named:
     labels: tuple[str, ...] = ()
 
     @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        return sum(map(len, self.imported.files.values()))
+
+    @property
     def model(self) -> ModelProto:
         files = self.imported.files
         return read_model(next(iter(files.values())), external=lambda location: files[location])
@@ -50,7 +55,13 @@ def diff(options: Namespace, progress: Callable[[str, int, int], None]) -> tuple
     labels = labels or data.labels
     x, y = data.x[: options.samples], data.y[: options.samples] if options.data else None
     found = compare(
-        (first.name, first.model), (second.name, second.model), x, y, output=options.output, progress=progress
+        (first.name, first.model),
+        (second.name, second.model),
+        x,
+        y,
+        output=options.output,
+        progress=progress,
+        sizes=(first.size, second.size),
     )
     if options.html:
         write_bytes(options.html, to_html(found, labels).encode())

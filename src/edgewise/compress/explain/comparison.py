@@ -64,13 +64,16 @@ class Comparison:
 def compare(
     first: tuple[str, ModelProto], second: tuple[str, ModelProto], x: Array, y: Array | None = None, *, output: str = "",
     clock: Clock | None = None, progress: Progress = lambda what, done, total: None, seconds: float = 2.0,
+    sizes: tuple[int, int] | None = None,
 ) -> Comparison:  # fmt: skip
     """Compare two models (name, model) of one interface on samples ``x`` (N, ...); y: their true classes, where known.
 
-    output: the one that decides, the first where none is named. Raises InputError where the interfaces differ.
+    output: the one that decides, the first where none is named. sizes: bytes of their files, where the models in memory have more.
+    Raises InputError where the interfaces differ.
     """
     entering, output = _interface(first, second, output)
     at_once = _batch(first[1])
+    counted = sizes or (first[1].ByteSize(), second[1].ByteSize())
     models = {"first": first[1], "second": second[1]}
     opened = {key: _opened(model) for key, model in models.items()}
     try:
@@ -86,8 +89,8 @@ def compare(
         timed = interleave(calls, clock=clock or SystemClock(), max_seconds=seconds)
         progress("time of each node", 3, 4)
         sides = [
-            Side(name, model.ByteSize(), timed[key], sizes_of(model), times_of(model, one))
-            for key, (name, model) in (("first", first), ("second", second))
+            Side(name, size, timed[key], sizes_of(model, size), times_of(model, one))
+            for (key, (name, model)), size in zip((("first", first), ("second", second)), counted, strict=True)
         ]
         progress("done", 4, 4)
     finally:

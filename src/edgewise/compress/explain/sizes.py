@@ -11,9 +11,6 @@ from edgewise.training.rewrites.opening import node_name
 
 __all__ = ["SizeShare", "sizes_of"]
 
-#: Operators that only unpack a stored value for the layer behind them.
-_UNPACK = frozenset({"DequantizeLinear", "Cast", "Transpose", "Reshape", "Identity", "Unsqueeze", "Squeeze"})
-
 
 @dataclass(frozen=True, slots=True)
 class SizeShare:
@@ -27,8 +24,11 @@ class SizeShare:
         return {"layer": self.layer, "operator": self.operator, "bytes": self.bytes}
 
 
-def sizes_of(model: ModelProto) -> tuple[SizeShare, ...]:
-    """The largest first; what is not a stored value (names, attributes, the header) comes as ``the graph itself``."""
+def sizes_of(model: ModelProto, size: int | None = None) -> tuple[SizeShare, ...]:
+    """The largest first; what is not a stored value (names, attributes, the header) comes as ``the graph itself``.
+
+    size: bytes of the file, where the model in memory has more (inferred shapes).
+    """
     stored = {tensor.name: _bytes(tensor) for tensor in model.graph.initializer}
     unpacked: dict[str, list[str]] = {}
     shares: Counter[tuple[str, str]] = Counter()
@@ -36,11 +36,8 @@ def sizes_of(model: ModelProto) -> tuple[SizeShare, ...]:
     for node in nodes(model):
         own = [name for name in node.input if name in stored]
         behind = [name for source in node.input for name in unpacked.get(source, ())]
-        if (
-            node.op_type in _UNPACK
-            and (own or behind)
-            and len(own) + sum(i in unpacked for i in node.input) == len(node.input)
-        ):
+        # A node that reads nothing but stored values unpacks them: its reader is who they are for.
+        if (own or behind) and len(own) + sum(name in unpacked for name in node.input) == len(node.input):
             for output in node.output:
                 unpacked[output] = [*own, *behind]
             continue
@@ -48,7 +45,7 @@ def sizes_of(model: ModelProto) -> tuple[SizeShare, ...]:
             if name not in taken:  # a value that several read counts once
                 taken.add(name)
                 shares[node_name(node), node.op_type] += stored[name]
-    rest = model.ByteSize() - sum(shares.values())
+    rest = (model.ByteSize() if size is None else size) - sum(shares.values())
     found = [SizeShare(layer, operator, count) for (layer, operator), count in shares.items() if count]
     return tuple(sorted([*found, SizeShare("the graph itself", "", rest)], key=lambda share: -share.bytes))
 
