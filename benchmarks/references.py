@@ -20,7 +20,7 @@ class Task:
     """network: what `edgewise train` trains on the public set ``name``; empty for the MLPerf keyword model, which comes trained.
 
     augment, epochs, chains: of `edgewise compress`; no augmentation and no chains for what it does by itself. halved_epochs: of
-    pruning to half of the multiply-adds.
+    pruning to half of the multiply-adds. goals: more options of the search.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Task:
     epochs: int
     chains: tuple[str, ...]
     halved_epochs: int
+    goals: tuple[str, ...] = ()
 
     @property
     def search(self) -> tuple[str, ...]:
