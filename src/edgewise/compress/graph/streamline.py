@@ -16,6 +16,8 @@ from edgewise.compress.graph.forms.scales import scales_drawn_in
 from edgewise.compress.graph.simplify import simplified
 from edgewise.compress.passes import Watch, nobody
 from edgewise.compress.samples import Samples
+from edgewise.errors import UnsupportedError
+from edgewise.training.rewrites.opening import opened
 
 __all__ = ["RULES", "Streamline", "streamlined"]
 
@@ -24,8 +26,12 @@ RULES: tuple[Callable[[ModelProto], ModelProto], ...] = (masks_left_out, scales_
 
 
 def streamlined(model: ModelProto) -> ModelProto:
-    """``model`` simplified, and every rule applied. Raises UnsupportedError where onnxruntime does not open it."""
+    """``model`` simplified, and every rule applied that can be. Raises UnsupportedError where onnxruntime does not open it."""
     made = simplified(model)
+    try:
+        opened(made)
+    except UnsupportedError:  # If and Loop of an early opset: the rules are written for later forms of the operators
+        return made
     for rule in RULES:
         made = rule(made)
     return made
