@@ -23,7 +23,9 @@ from edgewise.compress.quantize.static import Static
 from edgewise.compress.samples import Samples
 from edgewise.graph.inspect import describe
 from edgewise.measure.dataset import Dataset
+from edgewise.networks.inputs import SequenceInput
 from edgewise.networks.registry import build
+from edgewise.networks.signal import Cnn1dConfig
 
 Array = np.ndarray
 F = TensorProto.FLOAT
@@ -348,6 +350,20 @@ def test_pools_are_laid_side_by_side_once() -> None:
              helper.make_node("Flatten", ["b"], ["c"]), helper.make_node("Concat", ["a", "c"], ["y"], axis=1)]  # fmt: skip
     apart = net(whole, {}, ["n", 3, 4, 5])
     assert flattened_once(apart) is apart
+
+
+def test_without_scales_weights_stay_as_they_learn_best() -> None:
+    model = build("cnn1d", Cnn1dConfig(SequenceInput(64, 3, "int16", scale=1e-3)), 3)
+    samples = Samples(Dataset(np.zeros((1, 64, 3), np.int16), np.zeros(1, np.int64)), "classification", "x", "logits")
+    layers: dict[bool, list[Array]] = {}
+    for scales in (True, False):
+        made = Streamline(scales=scales).apply(model, samples)
+        assert kinds(made)["Mul"] == (0 if scales else 1)
+        close(model, made, feeds(model, 3))
+        stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
+        layers[scales] = [stored[node.input[1]] for node in made.graph.node if node.op_type == "Conv"]
+    np.testing.assert_allclose(layers[True][0], layers[False][0] * np.float32(1e-3), rtol=1e-6)
+    assert Streamline(scales=False).name != Streamline().name
 
 
 def test_quantization_works_on_what_comes_out() -> None:
