@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -16,12 +17,15 @@ from edgewise.compress.graph.forms.flat import flattened_once
 from edgewise.compress.graph.forms.masks import masks_left_out
 from edgewise.compress.graph.forms.planes import in_planes
 from edgewise.compress.graph.forms.scales import scales_drawn_in
+from edgewise.compress.graph.simplify import simplified
 from edgewise.compress.graph.streamline import RULES, Streamline, streamlined
 from edgewise.compress.quantize.static import Static
 from edgewise.compress.samples import Samples
 from edgewise.graph.inspect import describe
 from edgewise.measure.dataset import Dataset
+from edgewise.networks.inputs import SequenceInput
 from edgewise.networks.registry import build
+from edgewise.networks.signal import Cnn1dConfig
 
 Array = np.ndarray
 F = TensorProto.FLOAT
@@ -81,18 +85,19 @@ def test_a_rule_that_finds_nothing_gives_back_what_it_was_given(rule: Callable[[
 
 @settings(max_examples=40, deadline=None)
 @given(
-    scale=st.sampled_from([0.5, -2.0, 1 / 255]), divide=st.booleans(), shift=st.sampled_from([None, 0.7]), padded=st.booleans(),
+    scale=st.sampled_from([0.5, -2.0, 1 / 255]), divide=st.booleans(),
+    shift=st.sampled_from(["none", "one", "each"]), padded=st.booleans(),
     turned=st.booleans(), dense=st.booleans(),
 )  # fmt: skip
 def test_a_scale_goes_into_the_layer_behind(
-    scale: float, divide: bool, shift: float | None, padded: bool, turned: bool, dense: bool
+    scale: float, divide: bool, shift: str, padded: bool, turned: bool, dense: bool
 ) -> None:
     nodes = [helper.make_node("Div" if divide else "Mul", ["x", "s"], ["a"])]
     weights = {"s": np.array([scale], np.float32)}
     value = "a"
-    if shift is not None:
-        nodes.append(helper.make_node("Add", [value, "b"], ["c"]))
-        weights["b"], value = np.array(shift, np.float32), "c"
+    if shift != "none":
+        nodes.append(helper.make_node("Sub", [value, "b"], ["c"]))
+        weights["b"], value = np.array(0.7, np.float32) if shift == "one" else floats(3, 1), "c"
     if turned:
         nodes.append(helper.make_node("Transpose", [value], ["t"], perm=[0, 2, 1]))
         value = "t"
@@ -119,11 +124,19 @@ _SCALED = helper.make_node("Mul", ["x", "s"], ["a"])
         [_SCALED, helper.make_node("Relu", ["a"], ["r"]), helper.make_node("Gemm", ["r", "w"], ["y"])],
         [helper.make_node("Mul", ["x", "each"], ["a"]), helper.make_node("Gemm", ["a", "w"], ["y"])],
         [_SCALED, helper.make_node("MatMul", ["w", "a"], ["y"])],
+        [
+            helper.make_node("Div", ["x", "root"], ["d"]), helper.make_node("Erf", ["d"], ["e"]),
+            helper.make_node("Add", ["e", "one"], ["f"]), helper.make_node("Mul", ["x", "f"], ["g"]),
+            helper.make_node("Mul", ["g", "half"], ["h"]), helper.make_node("Gemm", ["h", "w"], ["y"]),
+        ],
     ],
-    ids=["read twice", "given too", "relu between", "not one number", "the other side of a product"],
+    ids=["read twice", "given too", "relu between", "not one number", "the other side of a product", "the end of a gelu"],
 )  # fmt: skip
 def test_a_scale_that_cannot_go_stays(nodes: list[onnx.NodeProto]) -> None:
-    weights = {"s": np.array([2], np.float32), "each": floats(3), "w": floats(3, 3)}
+    weights = {
+        "s": np.array([2], np.float32), "each": floats(3), "w": floats(3, 3), "root": np.array(2**0.5, np.float32),
+        "one": np.array(1, np.float32), "half": np.array(0.5, np.float32),
+    }  # fmt: skip
     outputs = ["y", "z"] if len(nodes) == 3 and nodes[1].output[0] == "z" else ["y"]
     outputs = ["y", "a"] if len(nodes) == 2 and nodes[0] is _SCALED and nodes[1].input[0] == "a" else outputs
     model = net(nodes, weights, [3, 3], outputs)
@@ -147,29 +160,57 @@ def test_a_normalisation_goes_into_the_dense_layer_behind(transposed: int, biase
     close(model, made, {"x": floats(3, 6)})
 
 
-def masked(compared: int = 0, *, table_read_twice: bool = False) -> ModelProto:
+def masked(
+    compared: int = 0,
+    *,
+    table_read_twice: bool = False,
+    axis: int = 0,
+    spread: int = 1,
+    weighing: tuple[int, ...] = (5, 5),
+) -> ModelProto:
     nodes = [
         helper.make_node("Cast", ["x"], ["ids"], to=TensorProto.INT64),
         helper.make_node("Equal", ["ids", "nothing"], ["padded"]), helper.make_node("Not", ["padded"], ["there"]),
         helper.make_node("Cast", ["there"], ["present"], to=F), helper.make_node("Mul", ["weights", "present"], ["m"]),
-        helper.make_node("Unsqueeze", ["m", "one"], ["spread"]), helper.make_node("Gather", ["table", "ids"], ["rows"]),
+        helper.make_node("Unsqueeze", ["m", "one"], ["spread"]), helper.make_node("Gather", ["table", "ids"], ["rows"], axis=axis),
         helper.make_node("MatMul", ["spread", "rows"], ["y"]),
     ]  # fmt: skip
     if table_read_twice:
         nodes.append(helper.make_node("Gather", ["table", "ids"], ["z"]))
     weights = {
-        "nothing": np.array(compared), "one": np.array([1]), "table": floats(9, 4), "weights": np.abs(floats(2, 5)),
+        "nothing": np.array(compared), "one": np.array([spread]), "table": floats(9, 9), "weights": np.abs(floats(*weighing)),
     }  # fmt: skip
-    return net(nodes, weights, [2, 5], ["y", "z"] if table_read_twice else ["y"])
+    return net(nodes, weights, [5, 5], ["y", "z"] if table_read_twice else ["y"])
 
 
 def test_a_mask_falls_away_where_a_row_of_zeros_does_the_same() -> None:
-    model, fed = masked(), {"x": np.array([[1, 2, 0, 0, 0], [8, 0, 3, 4, 0]], np.float32)}
+    model, fed = masked(), {"x": CHANCE.integers(0, 9, (5, 5)).astype(np.float32) * (CHANCE.random((5, 5)) > 0.4)}
     made = masks_left_out(model)
     assert not {"Equal", "Not", "Mul"} & set(kinds(made))
     close(model, made, fed)
-    for other in (masked(3), masked(table_read_twice=True)):
-        assert masks_left_out(other) is other
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        masked(3),
+        masked(table_read_twice=True),
+        masked(axis=1),
+        masked(spread=0),
+        masked(weighing=(5,)),
+        masked(weighing=(5, 1)),
+    ],
+    ids=[
+        "another id",
+        "table read twice",
+        "columns",
+        "weights across the batch",
+        "weights of no batch",
+        "one weight a row",
+    ],
+)
+def test_a_mask_stays_where_its_zeros_are_not_those_of_the_row(model: ModelProto) -> None:
+    assert masks_left_out(model) is model
 
 
 @settings(max_examples=30, deadline=None)
@@ -216,6 +257,79 @@ def test_a_plane_that_the_graph_gives_is_given_by_its_name() -> None:
     close(model, in_planes(model), {"x": floats(2, 3, 9)})
 
 
+def conv(read: str, made: str, weight: str = "w") -> onnx.NodeProto:
+    return helper.make_node("Conv", [read, weight], [made], kernel_shape=[3], pads=[1, 1])
+
+
+_THREE: dict[str, Array] = {"w": floats(3, 3, 3), "two": np.array([2]), "each": floats(3), "flat": np.array([0, -1])}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "left"),
+    [
+        ([conv("x", "c"), helper.make_node("GlobalMaxPool", ["c"], ["g"]), helper.make_node("Squeeze", ["g", "two"], ["s"]),
+          helper.make_node("Mul", ["s", "each"], ["y"])], {"Unsqueeze": 1, "Squeeze": 1}),
+        ([conv("x", "c"), helper.make_node("Reshape", ["c", "flat"], ["y"])], {"Unsqueeze": 1}),
+        ([conv("x", "c"), helper.make_node("Add", ["c", "x"], ["y"])], {"Unsqueeze": 1, "Squeeze": 1}),
+        ([conv("x", "c"), helper.make_node("Unsqueeze", ["c", "two"], ["u"]), helper.make_node("Relu", ["u"], ["y"])],
+         {"Unsqueeze": 1}),
+        ([conv("x", "c"), helper.make_node("Unsqueeze", ["c", "two"], ["y"])], {"Unsqueeze": 2, "Squeeze": 1}),
+        ([helper.make_node("Abs", ["x"], ["a"]), conv("a", "c"), helper.make_node("Add", ["c", "a"], ["d"]), conv("d", "e"),
+          helper.make_node("Add", ["e", "d"], ["f"]), helper.make_node("Concat", ["f", "a"], ["y"], axis=1)],
+         {"Unsqueeze": 1, "Squeeze": 1}),
+    ],
+    ids=["a squeeze of its own", "reshaped", "past the layer", "an unsqueeze of its own", "an output raised", "residual"],
+)  # fmt: skip
+def test_around_planes_only_what_is_needed_is_turned(nodes: list[onnx.NodeProto], left: dict[str, int]) -> None:
+    model = net(nodes, _THREE, ["n", 3, 20])
+    made = in_planes(model)
+    found = kinds(made)
+    assert {name: found[name] for name in ("Unsqueeze", "Squeeze") if found[name]} == left
+    close(model, made, {"x": floats(2, 3, 20)})
+
+
+@pytest.mark.parametrize("rule", [in_planes, masks_left_out])
+def test_what_nested_graphs_read_stays(rule: Callable[[ModelProto], ModelProto]) -> None:
+    def branch(name: str, operator: str) -> onnx.GraphProto:
+        given = [helper.make_tensor_value_info(name, F, None)]
+        return helper.make_graph([helper.make_node(operator, ["u"], [name])], name, [], given)
+
+    raised = [conv("x", "c"), helper.make_node("Unsqueeze", ["c", "two"], ["u"])]
+    kept = [*masked().graph.node, helper.make_node("Abs", ["x"], ["u"])]
+    choice = helper.make_node("If", ["yes"], ["z"], then_branch=branch("t", "Relu"), else_branch=branch("e", "Neg"))
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in masked().graph.initializer}
+    model = net(
+        [*(raised if rule is in_planes else kept), choice], {**_THREE, **stored, "yes": np.array(True)},
+        [2, 3, 5] if rule is in_planes else [5, 5], ["z"] if rule is in_planes else ["y", "z"],
+    )  # fmt: skip
+    made = rule(model)
+    assert made is not model
+    close(model, made, {"x": np.abs(floats(2, 3, 5)) if rule is in_planes else np.eye(5, dtype=np.float32)})
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_rule_takes_a_fused_operator_from_the_runtime(name: str, tmp_path: Path) -> None:
+    """Planes aside, whose reordering nodes are the price of kernels in blocks."""
+    network, config, _ = CASES[name]
+    model = simplified(build(network, config, 3))
+    made = flattened_once(scales_drawn_in(masks_left_out(model)))
+    assert run_by(made, tmp_path) <= run_by(model, tmp_path)
+
+
+def run_by(model: ModelProto, folder: Path) -> int:
+    """Nodes that onnxruntime runs in the end."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
+    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return len(onnx.load(folder / "optimized.onnx").graph.node)
+
+
+def test_a_model_that_the_rules_cannot_open_is_simplified(shared_data: Path) -> None:
+    model = onnx.load(shared_data / "model_vad_silero" / "silero_vad.onnx")
+    assert streamlined(model) == simplified(model)
+
+
 def test_pools_are_laid_side_by_side_once() -> None:
     nodes = [
         helper.make_node("GlobalMaxPool", ["x"], ["a"]), helper.make_node("Flatten", ["a"], ["b"]),
@@ -236,6 +350,20 @@ def test_pools_are_laid_side_by_side_once() -> None:
              helper.make_node("Flatten", ["b"], ["c"]), helper.make_node("Concat", ["a", "c"], ["y"], axis=1)]  # fmt: skip
     apart = net(whole, {}, ["n", 3, 4, 5])
     assert flattened_once(apart) is apart
+
+
+def test_without_scales_weights_stay_as_they_learn_best() -> None:
+    model = build("cnn1d", Cnn1dConfig(SequenceInput(64, 3, "int16", scale=1e-3)), 3)
+    samples = Samples(Dataset(np.zeros((1, 64, 3), np.int16), np.zeros(1, np.int64)), "classification", "x", "logits")
+    layers: dict[bool, list[Array]] = {}
+    for scales in (True, False):
+        made = Streamline(scales=scales).apply(model, samples)
+        assert kinds(made)["Mul"] == (0 if scales else 1)
+        close(model, made, feeds(model, 3))
+        stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
+        layers[scales] = [stored[node.input[1]] for node in made.graph.node if node.op_type == "Conv"]
+    np.testing.assert_allclose(layers[True][0], layers[False][0] * np.float32(1e-3), rtol=1e-6)
+    assert Streamline(scales=False).name != Streamline().name
 
 
 def test_quantization_works_on_what_comes_out() -> None:

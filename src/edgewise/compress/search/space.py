@@ -83,6 +83,7 @@ def _divided(share: float) -> Link:
 LINKS: Mapping[str, Link] = {
     "simplify": lambda effort, teacher: Simplify(),
     "streamline": lambda effort, teacher: Streamline(),
+    "streamline-unscaled": lambda effort, teacher: Streamline(scales=False),  # in front of what learns
     "express": lambda effort, teacher: Express(),
     "compact": lambda effort, teacher: Compact(),
     "tune": _tuned,

@@ -8,8 +8,9 @@ import numpy as np
 from onnx import ModelProto, NodeProto
 
 from edgewise.compress.graph.forms.links import Links
+from edgewise.graph.order import pruned
 from edgewise.graph.writer import Writer
-from edgewise.training.rewrites.opening import closed, opened
+from edgewise.training.rewrites.opening import attribute, closed, opened
 
 __all__ = ["masks_left_out"]
 
@@ -21,19 +22,22 @@ def masks_left_out(model: ModelProto) -> ModelProto:
     for node in writer.graph.node:
         if node.op_type == "MatMul":
             changed = _one(writer, links, node) or changed
-    return closed(_bare(writer)) if changed else model
+    return pruned(closed(writer)) if changed else model
 
 
 def _one(writer: Writer, links: Links, product: NodeProto) -> bool:
     gather, spread = links.maker(product.input[1], "Gather"), links.maker(product.input[0], "Unsqueeze")
     weighted = None if spread is None else links.maker(spread.input[0], "Mul")
-    if gather is None or spread is None or weighted is None:
+    if gather is None or spread is None or weighted is None or attribute(gather, "axis", 0) != 0:
         return False
     table = writer.array(gather.input[0])
     readers = [node for node in writer.graph.node if gather.input[0] in node.input]
     if table is None or table.ndim != 2 or table.dtype != np.float32 or len(readers) != 1 or table.shape[0] < 1:
         return False
     for weights, mask in (weighted.input, reversed(weighted.input)):
+        # Row by row of the sum: weights (N, length) as (N, 1, length), each beside the id that it weighs.
+        if not _same_pairs(writer, weights, gather.input[1]) or _spread_axis(writer, spread) not in (1, -2):
+            continue
         if _is_mask(writer, links, mask, gather.input[1]):
             rows = np.array(table)
             rows[0] = 0
@@ -54,14 +58,12 @@ def _is_mask(writer: Writer, links: Links, name: str, ids: str) -> bool:
     return other is not None and other.size == 1 and not other.any()
 
 
-def _bare(writer: Writer) -> Writer:
-    """Without the nodes that nobody reads any more."""
-    wanted = {value.name for value in writer.graph.output}
-    kept = []
-    for node in reversed(writer.take_nodes()):
-        if wanted & set(node.output):
-            kept.append(node)
-            wanted |= {name for name in node.input if name}
-    for node in reversed(kept):
-        writer.append(node)
-    return writer
+def _same_pairs(writer: Writer, weights: str, ids: str) -> bool:
+    """Whether both are known to have one shape of two dimensions."""
+    first, second = writer.shape(weights), writer.shape(ids)
+    return first is not None and len(first) == 2 and None not in first and first == second
+
+
+def _spread_axis(writer: Writer, node: NodeProto) -> int | None:
+    axes = writer.array(node.input[1])
+    return int(axes.flat[0]) if axes is not None and axes.size == 1 else None

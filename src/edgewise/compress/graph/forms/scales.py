@@ -1,8 +1,8 @@
 """Scales and normalisations drawn into the layer behind them: its weights take them over, and a node falls away.
 
 onnxruntime draws a normalisation into the convolution before it, never into what comes after. A scale by one number commutes with
-everything that only arranges values, and with a shift (s x + b = s (x + b / s), where zero padding stays zero padding); a
-normalisation of pooled channels, N x C, goes into a dense layer whole.
+everything that only arranges values, and with a shift (s x + b = s (x + b / s), b a number for each place or one for all, and zero
+padding stays zero padding); a normalisation of pooled channels, N x C, goes into a dense layer whole.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ def _one(writer: Writer) -> bool:
 
 def _scale(writer: Writer, links: Links, node: NodeProto) -> bool:
     found = _by_one_number(writer, node)
-    if found is None:
+    if found is None or _ends_gelu(links, found[0]):
         return False
     fed, factor = found
     shift: NodeProto | None = None
@@ -56,7 +56,7 @@ def _scale(writer: Writer, links: Links, node: NodeProto) -> bool:
             layer.scale(np.float64(factor))
             _past(writer, node, fed)
             return True
-        if reader.op_type in {"Add", "Sub"} and shift is None and _number(writer, reader.input[1]) is not None:
+        if reader.op_type in {"Add", "Sub"} and shift is None and _is_stored(writer, reader.input[1]):
             shift = reader
         elif reader.op_type not in _ARRANGING:
             return False
@@ -149,6 +149,23 @@ def _number(writer: Writer, name: str) -> float | None:
     if array is None or array.size == 0 or array.dtype != np.float32 or not np.all(array == array.flat[0]):
         return None
     return float(array.flat[0])
+
+
+def _is_stored(writer: Writer, name: str) -> bool:
+    array = writer.array(name)
+    return array is not None and array.dtype == np.float32
+
+
+def _ends_gelu(links: Links, name: str) -> bool:
+    """Whether ``name`` is x (1 + erf(...)), or the same with tanh: runtimes have one operator for it with the half behind it."""
+    product = links.makers.get(name)
+    if product is None or product.op_type != "Mul":
+        return False
+    sums = [links.makers.get(each) for each in product.input]
+    makers = [
+        links.makers.get(each) for node in sums if node is not None and node.op_type == "Add" for each in node.input
+    ]
+    return any(node is not None and node.op_type in {"Erf", "Tanh"} for node in makers)
 
 
 def _same_rank(writer: Writer, fed: str, made: str) -> bool:
