@@ -133,7 +133,7 @@ _STATIC = (
     "int8 > compact", "int8-float-bias > compact", "int8-percentile > compact", "int8-entropy > compact", "int8-mse > compact",
     "int8-corrected > compact", "int8-mixed > compact", "int8-adaround > compact", "int8-aware > compact", "int4-aware > compact",
     "streamline > int8-timed > express > compact", "streamline > int8-front-timed > express > compact",
-    "streamline > int8-timed-aware > express > compact", "simplify > tune > int8-float-bias > compact",
+    "streamline-unscaled > int8-timed-aware > express > compact", "simplify > tune > int8-float-bias > compact",
 )  # fmt: skip
 # What is cut away learns again; behind it either plain rounding, or learning with the rounding in the way.
 _NARROWED = (
