@@ -33,7 +33,7 @@ TASKS = (
     Task("speech_digits", "cnn", "slide,speed=0.1,hiss=-70:-25:yes@0.5", 12, (*_PLAIN, *_NARROW), 12, _QUICK),
     Task("activity_st_har", "cnn1d", "rotate,scale=0.2,jitter=20:no", 30, (), 30),
     Task("assistant_clinc150", "text-bag", "", 6, (*_PLAIN, "lowrank*", "divide*"), 16),
-    Task("keywords", "", "none", 40, (*_PLAIN, "prune-75*"), 40),
+    Task("keywords", "", "none", 40, (*_PLAIN, "prune-75*"), 40, ("--max-latency-ratio", "0.97")),
 )  # fmt: skip
 
 
@@ -113,6 +113,11 @@ def _row(task: Task) -> tuple[tuple[str, ...], Form, list[str]]:
 
 
 def _search(task: Task, folder: str, options: tuple[str, ...]) -> Mapping:
+    """The report of a search; one that was made before goes on where it was, and times its finalists again."""
+    journal = task.folder / folder / "search" / "journal.jsonl"
+    if journal.exists():
+        lines = journal.read_text().splitlines(keepends=True)
+        journal.write_text("".join(line for line in lines if '"did":"timed","key":"final' not in line))
     return json.loads(edgewise([
         "compress", str(task.model), *task.data, "-o", str(task.folder / folder), "--resume", "--json", *options,
     ]))  # fmt: skip
