@@ -119,7 +119,14 @@ def _add_running(group: Any) -> None:
     group.add_argument(
         "--chains", action="append", default=[], metavar="PATTERN", help="try these chains alone, as in 'int8*' (default: all)"
     )  # fmt: skip
-    group.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
+    group.add_argument(
+        "--workers", type=int, metavar="N", help="at a time: processes (default 1), or tasks of the cluster (default: its CPUs)"
+    )  # fmt: skip
+    group.add_argument(
+        "--cluster", default="", metavar="ADDRESS",
+        help="try candidates on a Ray cluster: HOST:PORT, ray://HOST:PORT, `auto` for the one of this machine, `local` to start "
+        "one for the search; times are still taken on this machine",
+    )  # fmt: skip
     group.add_argument(
         "--epochs", type=int, default=12, metavar="N", help="of learning, for the finalists (default 12)"
     )

@@ -14,6 +14,7 @@ from edgewise.clock import SystemClock
 from edgewise.compose.compress_model import Subject, read_subject
 from edgewise.compose.compress_teaching import Teaching, read_teaching
 from edgewise.compress.search.budget import Budget
+from edgewise.compress.search.cluster import Cluster
 from edgewise.compress.search.executor import Executor, Here, Processes
 from edgewise.compress.search.halving import Effort
 from edgewise.compress.search.journal import Journal
@@ -79,7 +80,8 @@ def compress(options: Namespace, report: Report) -> Compressed:
     budget = Budget(
         drop=options.max_drop, size=options.max_size, latency=options.max_latency_ratio, rss=options.max_rss
     )
-    if options.workers < 1 or options.epochs < 1 or (options.minutes is not None and not options.minutes > 0):
+    counts, minutes = (options.workers, options.epochs), options.minutes
+    if any(count is not None and count < 1 for count in counts) or (minutes is not None and not minutes > 0):
         raise InputError("--workers and --epochs are at least 1, --minutes is above 0")
     require_matplotlib()
     subject = read_subject(options, report.fetched)
@@ -96,7 +98,11 @@ def compress(options: Namespace, report: Report) -> Compressed:
     journal = Journal.open(
         options.output / "search", _identity(options, subject, settings, teaching), resume=options.resume
     )
-    executor = _executor(options.workers, subject, report)
+    try:
+        executor = _executor(options, subject, report)
+    except BaseException:
+        journal.close()
+        raise
     try:
         # Only now, when nothing else is amiss, does anything leave for a teacher elsewhere.
         settings = replace(settings, chains=_wanted(options.chains, teaching.asked(report.note).chains(kind)))
@@ -150,7 +156,14 @@ def _allowing(target: str, original: bytes) -> Callable[[bytes], str]:
     return allow
 
 
-def _executor(workers: int, subject: Subject, report: Report) -> Executor:
+def _executor(options: Namespace, subject: Subject, report: Report) -> Executor:
+    if options.cluster:
+        cluster = Cluster(subject.bench, options.cluster, options.workers)
+        where = f"{cluster.nodes} nodes" if cluster.nodes != 1 else "1 node"
+        said = f"{where} with edgewise {__version__}, {cluster.workers} at a time"
+        report.note(f"Ray cluster at {options.cluster}: {said}")
+        return cluster
+    workers = options.workers or 1
     if workers == 1:
         return Here(subject.bench, report.step)
     return Processes(subject.bench, workers)

@@ -27,6 +27,7 @@ _EXTRAS = {
     "image": ("PIL", "answering image files"),
     "train": ("matplotlib", "training by the command line"),
     "parquet": ("pyarrow", "training data in Parquet files"),
+    "cluster": ("ray", "compressing on a cluster"),
     "openvino": ("openvino", "the OpenVINO engine"),
     "litert": ("ai_edge_litert", "TFLite models"),
 }

@@ -6,7 +6,9 @@ to them once. So another machine serves as well as another process.
 
 import multiprocessing
 import os
+import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -17,7 +19,7 @@ from edgewise.compress.passes import Watch, nobody
 from edgewise.compress.search.bench import Bench, Outcome, Work
 from edgewise.errors import ProbeError
 
-__all__ = ["Executor", "Here", "Processes"]
+__all__ = ["Executor", "Here", "Processes", "end_with_parent"]
 
 
 class Executor(Protocol):
@@ -99,14 +101,24 @@ _bench: Bench | None = None
 def _start(bench: Bench) -> None:
     global _bench  # noqa: PLW0603  (a worker process has one bench for its whole life)
     _bench = bench
+    end_with_parent()
+
+
+def end_with_parent(patience: float = 0.0) -> None:
+    """End this process as soon as the one that started it is gone, whatever it does then; after ``patience`` seconds to tidy up, if
+    there are any, which begin with SIGTERM.
+    """
     parent = multiprocessing.parent_process()
     if parent is not None:
         # A worker whose parent was killed would wait for work for ever: it holds both ends of the queue.
-        threading.Thread(target=_follow, args=(parent.join,), daemon=True).start()
+        threading.Thread(target=_follow, args=(parent.join, patience), daemon=True).start()
 
 
-def _follow(wait_for_parent: Callable[[], None]) -> None:
+def _follow(wait_for_parent: Callable[[], None], patience: float) -> None:
     wait_for_parent()
+    if patience:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(patience)
     os._exit(1)
 
 
