@@ -75,7 +75,7 @@ def run() -> str:
         f"compress` with {searches}. The others: onnxruntime's static quantizer (QDQ and QOperator, per tensor and channel, U8S8, "
         "S8S8 and U8U8, MinMax, Entropy and Percentile, 7 and 8 bits), its dynamic one, and NNCF's ONNX PTQ, every one on the "
         "same 200 samples; the best is that of the least bytes times time, of those that pass the same gate. "
-        f"{' '.join(notes)} {person_detector.run()}"
+        f"{' '.join([*notes, person_detector.run()])}"
     )
     return write_page("compression", headers, rows, how)
 

@@ -43,8 +43,8 @@ def run() -> str:
     how = "; ".join(step.describe() for step in CHAIN)
     return (
         f"The person detector of MLPerf Tiny (MobileNet, {len(data):,} bytes) in integers ({how}): {size:,} bytes, "
-        f"1/{len(data) / size:.2f}; it decides as the floats do on {agreed:.2%} of {_CROPS} crops of nine public pictures, none of "
-        "which it learnt from."
+        f"1/{len(data) / size:.2f}; it decides as the floats do on {agreed:.2%} of {_CROPS} crops of nine public pictures, others "
+        "than it learnt from but of the same pictures."
     )
 
 

@@ -183,8 +183,13 @@ def test_a_tflite_file_teaches(tmp_path: Path, shared_data: Path, monkeypatch: p
     np.savez("train.npz", x=x[:160], y=y[:160])
     np.savez("eval.npz", x=x[160:260], y=y[160:260])
     arguments = ["--train", "train.npz", "--eval", "eval.npz", "--epochs", "1", "-o", "out", "--max-drop", "99"]
-    teacher = ["--teacher", str(folder / "kws_ref_model_int8.tflite"), "--chains", "distil-25 > compact"]
+    teacher = [
+        "--teacher",
+        str(folder / "kws_ref_model_int8.tflite"),
+        "--chains",
+        "distil-25 > streamline > int8-storage > express > compact",
+    ]
     assert main(["compress", str(folder / "kws_ds_cnn_fp32.onnx"), *arguments, *teacher]) == 0
-    row = rows()["distil-25 > compact"]
+    row = rows()["distil-25 > streamline > int8-storage > express > compact"]
     assert not row["failed"]
     assert "the teacher kws_ref_model_int8.tflite" in row["did"][0]
