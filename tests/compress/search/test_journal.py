@@ -93,3 +93,14 @@ def test_models_lie_by_their_digest_and_are_checked_when_read(tmp_path: Path) ->
     with pytest.raises(CheckpointError, match="has changed"):
         journal.model(digest)
     journal.close()
+
+
+def test_what_was_begun_and_did_nothing_is_no_search(tmp_path: Path) -> None:
+    filled(tmp_path, steps=0)
+    other = {**IDENTITY, "seed": 1}
+    journal = Journal.open(tmp_path, other, resume=False)
+    journal.add("built", "a", {})
+    journal.close()
+    journal = Journal.open(tmp_path, other, resume=True)
+    assert journal.find("built", "a") is not None
+    journal.close()

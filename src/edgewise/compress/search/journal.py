@@ -51,6 +51,9 @@ class Journal:
             _lock(file, path)
             steps = _read(path, file)
             found = steps.get((_BEGIN, ""))
+            if len(steps) == 1 and not resume:  # begun, and nothing done: an error came first
+                os.ftruncate(file, 0)
+                steps, found = {}, None
             if found is not None and not resume:
                 raise CheckpointError(
                     f"there is a search in {folder} already", remedy="Go on with --resume, or choose another folder."
