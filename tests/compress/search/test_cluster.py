@@ -43,6 +43,7 @@ def nodes() -> Iterator[Any]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         # Its ports are open to the network, and whoever gets in may run anything: only with a token that this test made up.
         patch.setenv("HOME", folder)
+        patch.setenv("RAY_TMPDIR", folder)  # nothing of a cluster of somebody else's is in the way, or is overwritten
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, sys.path)]))
@@ -52,7 +53,7 @@ def nodes() -> Iterator[Any]:
         from ray.cluster_utils import Cluster as Nodes  # reads these variables
 
         given = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False}
-        running = Nodes(initialize_head=True, head_node_args={**given, "temp_dir": folder, "_system_config": SOON})
+        running = Nodes(initialize_head=True, head_node_args={**given, "_system_config": SOON})
         try:
             running.add_node(num_cpus=1, object_store_memory=STORE)
             yield running
