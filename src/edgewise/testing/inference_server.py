@@ -7,16 +7,15 @@ Faults are attributes and may be changed between requests.
 """
 
 import json
-import ssl
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Lock, Thread
-from types import TracebackType
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from edgewise.runtime.engine import OpenOptions, find_engine
+from edgewise.testing.loopback import Loopback, OwnedServer
 
 __all__ = ["InferenceServer"]
 
@@ -27,7 +26,7 @@ _DATATYPES = {
 _ENDLESS = b" " * 65536
 
 
-class InferenceServer:
+class InferenceServer(Loopback):
     """Serves one ONNX model until closed.
 
     certificate: a PEM file with key and certificate, for https. statuses: answered to the next requests, one each. body: sent in
@@ -45,20 +44,7 @@ class InferenceServer:
         self.body, self.description, self.location, self.endless = b"", b"", "", False
         self.most: int | None = None
         self.lock = Lock()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.owner = self
-        self._scheme = "https" if certificate else "http"
-        if certificate:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate)
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        """Where it listens, without a slash at the end."""
-        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(_Handler, certificate)  # last: from here on it answers
 
     @property
     def model_url(self) -> str:
@@ -66,18 +52,8 @@ class InferenceServer:
         return f"{self.url}/v2/models/{self.name}"
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().close()
         self.session.close()
-
-    def __enter__(self) -> "InferenceServer":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def describe(self) -> bytes:
         """The model's description."""
@@ -114,12 +90,8 @@ class InferenceServer:
         return json.dumps({"model_name": self.name, "outputs": outputs}).encode()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(OwnedServer):
     owner: InferenceServer
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is part of the tests, not news for stderr."""
 
 
 class _Handler(BaseHTTPRequestHandler):

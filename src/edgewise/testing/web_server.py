@@ -8,15 +8,14 @@ Faults are attributes and may be changed between requests. Asked with an absolut
 
 import hashlib
 import re
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
-from types import TracebackType
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from edgewise.testing.loopback import Loopback, OwnedServer
 
 __all__ = ["Call", "FileServer"]
 
@@ -32,7 +31,7 @@ class Call:
     headers: Mapping[str, str]
 
 
-class FileServer:
+class FileServer(Loopback):
     """Serves ``files`` (path -> content, or a folder) until closed.
 
     cut_after: break off every answer after so many bytes of body. ignore_range: answer 200 with everything.
@@ -54,33 +53,7 @@ class FileServer:
         self.declared: dict[str, int] = {}
         self.extra: dict[str, str] = {}
         self.calls: list[Call] = []
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.owner = self
-        self._scheme = "https" if certificate else "http"
-        if certificate:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate)
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        """Where it listens, without a slash at the end."""
-        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    def __enter__(self) -> "FileServer":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        super().__init__(_Handler, certificate)  # last: from here on it answers
 
     def find(self, path: str) -> bytes | None:
         """The content at ``path``, or None."""
@@ -90,12 +63,8 @@ class FileServer:
         return file.read_bytes() if file.is_relative_to(self.files.resolve()) and file.is_file() else None
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(OwnedServer):
     owner: FileServer
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is part of the tests, not news for stderr."""
 
 
 class _Handler(BaseHTTPRequestHandler):
