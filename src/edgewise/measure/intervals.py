@@ -7,7 +7,7 @@ from statistics import NormalDist
 from edgewise.errors import DataError
 from edgewise.runtime.engine import Array
 
-__all__ = ["clopper_pearson", "mcnemar_exact", "wilson"]
+__all__ = ["binomial_at_most", "clopper_pearson", "mcnemar_exact", "wilson"]
 
 _BISECTIONS = 60  # halves 0..1 below double precision
 _TERMS = 20_000  # of the continued fraction; it needs about the root of the number of samples
@@ -43,6 +43,13 @@ def clopper_pearson(successes: int, samples: int, confidence: float = 0.95) -> t
     return low, high
 
 
+def binomial_at_most(successes: int, samples: int, chance: float) -> float:
+    """Probability of at most so many successes in ``samples`` independent trials of this chance each: the exact lower tail."""
+    if successes < 0:
+        return 0.0
+    return 1.0 if successes >= samples else _beta_share(1 - chance, samples - successes, successes + 1)
+
+
 def mcnemar_exact(first: Array, second: Array) -> float:
     """Two-sided p-value for "both are right equally often", by the samples on which they differ (McNemar, Psychometrika 12, 1947).
 
@@ -56,8 +63,7 @@ def mcnemar_exact(first: Array, second: Array) -> float:
     gained, lost = int((second & ~first).sum()), int((first & ~second).sum())
     if gained == lost:
         return 1.0
-    # P(X <= k) of a binomial with n trials is the beta share of 1 - p at (n - k, k + 1); here p is one half.
-    return min(1.0, 2 * _beta_share(0.5, max(gained, lost), min(gained, lost) + 1))
+    return min(1.0, 2 * binomial_at_most(min(gained, lost), gained + lost, 0.5))
 
 
 def _check(successes: int, samples: int, confidence: float) -> None:

@@ -1,0 +1,1 @@
+"""Who answers: the device by itself, or somebody upstream, under a promise."""
