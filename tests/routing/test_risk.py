@@ -196,3 +196,12 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
             fit_agreement(*wrong, Promise(0.02))
     with pytest.raises(DataError, match=r"losses lie in 0\.\.1"):
         fit_loss(score, loss + 2.0, Promise(0.02))
+
+
+def test_who_bets_against_what_is_just_true_gets_rich_no_more_often_than_it_says() -> None:
+    chance, draws, count = np.random.default_rng(4), 1500, 0
+    for _ in range(draws):
+        gap = chance.choice([-1, 0, 1], 300, p=[0.05, 0.8, 0.15])  # exactly epsilon on the mean
+        found = fit_gap(np.zeros(300), gap < 1, gap > -1, Promise(0.1))
+        count += found.threshold == 0
+    assert 0 < count <= most_often(0.05, draws)
