@@ -1,0 +1,108 @@
+"""How sure a device is of an answer: one number a sample, the higher the surer. Pure.
+
+None of these is a probability of being right, and none has to be: a promise (``risk``) holds whatever the score, which only
+decides what it costs. Sources: maximum probability, Hendrycks and Gimpel 2017 (arXiv 1610.02136); margin, Scheffer et al.
+2001; energy, Liu et al. 2020 (arXiv 2010.03759); temperature, Guo et al. 2017 (arXiv 1706.04599).
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from edgewise.errors import DataError
+from edgewise.measure.npz import Array
+
+__all__ = ["RULES", "energy", "entropy", "fit_temperature", "margin", "max_probability", "multilabel", "nothing_found"]
+
+_GOLDEN = (5**0.5 - 1) / 2
+_RANGE = (-3.0, 4.0)  # of the temperature's natural logarithm: one twentieth to fifty-five
+_STEPS = 60
+_LEAST = 1e-12
+
+
+def max_probability(scores: Array, temperature: float = 1.0) -> Array:
+    """(N,) largest softmax probability of class scores (N, classes)."""
+    found: Array = np.exp(_log_softmax(scores, temperature)).max(axis=1)
+    return found
+
+
+def margin(scores: Array, temperature: float = 1.0) -> Array:
+    """(N,) largest probability less the second largest."""
+    ranked = np.sort(np.exp(_log_softmax(scores, temperature)), axis=1)
+    found: Array = ranked[:, -1] - ranked[:, -2]
+    return found
+
+
+def entropy(scores: Array, temperature: float = 1.0) -> Array:
+    """(N,) entropy of the probabilities, negative so that the surer is higher; nats."""
+    logs = _log_softmax(scores, temperature)
+    found: Array = (np.exp(logs) * logs).sum(axis=1)
+    return found
+
+
+def energy(scores: Array, temperature: float = 1.0) -> Array:
+    """(N,) T log sum exp(scores / T): low for what is like nothing that was learnt. Of scores before softmax alone."""
+    _check(scores)
+    scaled = scores.astype(np.float64) / temperature
+    largest = scaled.max(axis=1)
+    found: Array = temperature * (largest + np.log(np.exp(scaled - largest[:, None]).sum(axis=1)))
+    return found
+
+
+def multilabel(scores: Array) -> Array:
+    """(N,) probability of the least sure of a sample's labels; scores (N, labels) before the sigmoid."""
+    _check(scores, least=1)
+    found: Array = (1 / (1 + np.exp(-np.abs(scores.astype(np.float64))))).min(axis=1)
+    return found
+
+
+def nothing_found(confidences: Array, image: Array, images: int, empty: float = 0.0) -> Array:
+    """(images,) of detections: the least confidence of a sample's boxes; ``empty`` where none was found.
+
+    confidences: (boxes,) in 0..1. image: (boxes,) which sample each is of. An empty answer is *not* a sure one: what was missed
+    left no box to be unsure of. So it counts least, unless ``empty`` says how much it is worth.
+    """
+    found = np.full(images, np.inf)
+    np.minimum.at(found, image, confidences)
+    found[np.isinf(found)] = empty
+    return found
+
+
+#: Name -> rule for class scores (N, classes) before softmax, with a temperature.
+RULES: Mapping[str, Callable[[Array, float], Array]] = MappingProxyType({
+    "max-probability": max_probability, "margin": margin, "entropy": entropy, "energy": energy,
+})  # fmt: skip
+
+
+def fit_temperature(scores: Array, y: Array) -> float:
+    """The temperature at which the classes ``y`` (N,) are most likely: probabilities that mean what they say, same decisions."""
+    _check(scores)
+    if y.shape != scores.shape[:1] or y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= scores.shape[1]:
+        raise DataError(f"classes are (N,) in 0..{scores.shape[1] - 1}, not {y.dtype}{y.shape}")
+
+    def loss(log_temperature: float) -> float:
+        logs = _log_softmax(scores, float(np.exp(log_temperature)))
+        return -float(logs[np.arange(len(y)), y].mean())
+
+    # The loss is convex in 1 / T, so it has one valley in log T too: golden section.
+    low, high = _RANGE
+    for _ in range(_STEPS):
+        first, second = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+        low, high = (low, second) if loss(first) <= loss(second) else (first, high)
+    return float(np.exp((low + high) / 2))
+
+
+def _log_softmax(scores: Array, temperature: float) -> Array:
+    _check(scores)
+    if not temperature > 0:
+        raise DataError(f"a temperature is above 0, not {temperature}")
+    scaled = scores.astype(np.float64) / temperature
+    shifted = scaled - scaled.max(axis=1, keepdims=True)
+    logs: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return np.maximum(logs, np.log(_LEAST))
+
+
+def _check(scores: Array, least: int = 2) -> None:
+    if scores.ndim != 2 or scores.shape[1] < least or scores.dtype.kind != "f" or not np.isfinite(scores).all():
+        raise DataError(f"scores are finite floats (N, classes), not {scores.dtype}{scores.shape}")
