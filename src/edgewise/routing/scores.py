@@ -11,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 
 from edgewise.errors import DataError
-from edgewise.measure.npz import Array
+from edgewise.runtime.engine import Array
 
 __all__ = ["RULES", "energy", "entropy", "fit_temperature", "margin", "max_probability", "multilabel", "nothing_found"]
 
