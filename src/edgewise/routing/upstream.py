@@ -6,6 +6,7 @@ from typing import Protocol
 
 from edgewise.net.cancel import Cancel
 from edgewise.runtime.engine import Array
+from edgewise.runtime.route import Answered
 
 __all__ = ["Answered", "Described", "Question", "Reply", "Trail", "Upstream"]
 
@@ -39,16 +40,6 @@ class Question:
     @property
     def rows(self) -> int:
         return len(next(iter(self.inputs.values())))
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """Who answered one row. degraded: it was itself unsure and could not ask on, for the reason in ``why``."""
-
-    tier: str = "cloud"
-    variant: str = ""
-    degraded: bool = False
-    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What a model said: the outputs, and where they came from."""
 
 from collections.abc import Mapping
-from math import isnan
+from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from edgewise.errors import InputError
 from edgewise.runtime.decision import are_indices, class_name, read_detections, top_scores, winners
 from edgewise.runtime.engine import Array
+from edgewise.runtime.route import Route
 
 if TYPE_CHECKING:
     from edgewise.runtime.session import Origin
@@ -27,15 +28,20 @@ class Answer:
     index, label, score: for classifiers, the winning class, its label and its value (see ``runtime.decision`` for what a
     model may decide by); a list each for a batch. labels: for multi-label models, every label from one half on.
     detections: for detectors, the objects found. tier, variant, engine, provider: where and by what it was computed.
-    deferred, why: whether another node was asked.
+    From a node besides, a list each for a batch: deferred, why: whether another node answered, and the reason in words. degraded:
+    the device was not sure, and nobody could be asked. confidence: the deferral rule's score, the higher the surer (None where
+    no rule is). spent: tier -> seconds.
     """
 
-    __slots__ = ("_single", "origin", "outputs")
+    __slots__ = ("_single", "origin", "outputs", "route")
 
-    def __init__(self, outputs: Mapping[str, Array], origin: "Origin", single: bool) -> None:
+    def __init__(
+        self, outputs: Mapping[str, Array], origin: "Origin", single: bool, route: Route | None = None
+    ) -> None:
         self.outputs = outputs
         self.origin = origin
         self._single = single
+        self.route = route
 
     @property
     def output(self) -> Array:
@@ -98,12 +104,17 @@ class Answer:
         return values[0] if self._single or not self.origin.batched else values
 
     @property
-    def tier(self) -> str:
-        return self.origin.tier
+    def rows(self) -> int:
+        """Number of examples that were answered."""
+        return 1 if self._single or not self.origin.batched else len(self.outputs[self.origin.decision])
 
     @property
-    def variant(self) -> str:
-        return self.origin.variant
+    def tier(self) -> Any:
+        return self._routed("tier", self.origin.tier)
+
+    @property
+    def variant(self) -> Any:
+        return self._routed("variant", self.origin.variant)
 
     @property
     def engine(self) -> str:
@@ -114,12 +125,37 @@ class Answer:
         return self.origin.provider
 
     @property
-    def deferred(self) -> bool:
-        return False
+    def deferred(self) -> Any:
+        return self._routed("deferred", False)
 
     @property
-    def why(self) -> str:
-        return ""
+    def degraded(self) -> Any:
+        return self._routed("degraded", False)
+
+    @property
+    def why(self) -> Any:
+        route = self.route
+        return "" if route is None else self._each([route.why(row) for row in range(len(route.confidence))])
+
+    @property
+    def confidence(self) -> Any:
+        return None if self.route is None else self._each(list(self.route.confidence))
+
+    @property
+    def spent(self) -> dict[str, float]:
+        if self.route is None:
+            return {}
+        found = {self.origin.tier: self.route.local}
+        for tier, seconds in (self.route.elsewhere or {}).items():
+            found[tier] = found.get(tier, 0.0) + seconds
+        return found
+
+    def _routed(self, what: str, own: Any) -> Any:
+        if self.route is None:
+            return own
+        if self.route.by is None:
+            return self._each([own] * len(self.route.confidence))
+        return self._each([getattr(row, what) for row in self.route.by])
 
     def to_json(self) -> dict[str, Any]:
         """Everything as JSON values, with what the model's task makes of its outputs."""
@@ -127,6 +163,10 @@ class Answer:
             "tier": self.tier, "variant": self.variant, "engine": self.engine, "provider": self.provider,
             "deferred": self.deferred, "outputs": {name: _plain(array) for name, array in self.outputs.items()},
         }  # fmt: skip
+        if self.route is not None:
+            value |= {
+                "degraded": self.degraded, "why": self.why, "confidence": _finite(self.confidence), "spentSeconds": self.spent,
+            }  # fmt: skip
         task = self.origin.task
         if task == "classification":
             value |= {"label": self.label, "score": self.score}
@@ -153,6 +193,10 @@ class Answer:
         elif task in ("multilabel", "detection"):
             said = f"{task}={(self.labels if task == 'multilabel' else self.detections)!r}"
         return f"Answer({said}, variant={self.variant!r}, engine={self.engine!r}, tier={self.tier!r})"
+
+
+def _finite(value: Any) -> Any:
+    return [_finite(item) for item in value] if isinstance(value, list) else value if isfinite(value) else None
 
 
 def _plain(array: Array) -> Any:

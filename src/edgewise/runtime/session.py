@@ -88,6 +88,11 @@ class Session:
         feeds, single = self._checked(inputs, named)
         return Answer(self._renamed(self._run(feeds | self._zero_states())), self.origin, single)
 
+    def read(self, inputs: Any = None, /, **named: Any) -> dict[str, Array]:
+        """The inputs as ``predict`` would take them: checked, by the interface's name, with the batch axis. Nothing is run."""
+        feeds, _ = self._checked(inputs, named)
+        return {name: feeds[inner] for name, inner in self._into.items() if inner in feeds}
+
     def stream(self) -> "Stream":
         """A conversation with a stateful model: each call sees the state that the one before left."""
         return Stream(self)
