@@ -11,6 +11,7 @@ from edgewise.routing.scores import (
     energy,
     entropy,
     fit_temperature,
+    fit_vector,
     margin,
     max_probability,
     multilabel,
@@ -79,3 +80,22 @@ def test_what_are_no_class_scores_is_refused(wrong: Array) -> None:
         fit_temperature(np.zeros((3, 2)), np.array([0, 1, 2]))
     with pytest.raises(DataError, match="temperature is above 0"):
         max_probability(np.zeros((3, 2)), 0.0)
+
+
+def test_vector_scaling_finds_what_was_done_to_each_class() -> None:
+    chance = np.random.default_rng(3)
+    given_ = chance.normal(0, 2, (8000, 3))
+    each, bias = np.array([0.5, 1.0, 2.0]), np.array([1.0, 0.0, -1.0])
+    odds = np.exp(given_ * each + bias)
+    y = (odds.cumsum(axis=1) > chance.random((8000, 1)) * odds.sum(axis=1, keepdims=True)).argmax(axis=1)
+    found, moved = fit_vector(given_, y)
+    np.testing.assert_allclose(found, each, atol=0.08)
+    np.testing.assert_allclose(moved - moved.mean(), bias - bias.mean(), atol=0.1)
+
+
+def test_a_class_that_never_came_has_a_bias_all_the_same() -> None:
+    given_ = np.random.default_rng(0).normal(0, 1, (40, 4))
+    each, bias = fit_vector(given_, np.arange(40) % 3)
+    assert np.isfinite(each).all()
+    assert bias[3] < -1
+    assert np.isfinite(fit_vector(given_, np.zeros(40, int))[1]).all()
