@@ -41,7 +41,17 @@ from edgewise.errors import DataError, InputError
 from edgewise.measure.intervals import binomial_at_most
 from edgewise.measure.npz import Array
 
-__all__ = ["Fitted", "Promise", "fit_agreement", "fit_gap", "fit_groups", "fit_loss", "least_samples", "oracle_offload"]
+__all__ = [
+    "Fitted",
+    "Promise",
+    "Test",
+    "fit_agreement",
+    "fit_gap",
+    "fit_groups",
+    "fit_loss",
+    "least_samples",
+    "oracle_offload",
+]
 
 Test = Literal["binomial", "hoeffding-bentkus", "betting"]
 _STEPS = 400  # thresholds that are tested where a test costs something: quantiles of the score, fixed before any loss is seen
