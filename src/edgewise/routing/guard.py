@@ -1,0 +1,104 @@
+"""What drives the watch over a promise in a node: a lock, a coin for each input, upstream's answers, and somebody to report to.
+
+``watch`` decides; nothing here does. A refit takes long beside an answer, so a thread of its own makes it.
+"""
+
+from collections.abc import Callable, Sequence
+from threading import Lock, Thread
+from typing import final
+
+import numpy as np
+
+from edgewise.errors import EdgewiseError
+from edgewise.routing.watch.events import Broken, Fitted, Instruction, Refit, Ticket, Trusted, Verdict
+from edgewise.routing.watch.widen import Watch, fit_exactly
+from edgewise.runtime.engine import Array
+
+__all__ = ["Guard", "Report"]
+
+#: What a person should hear of: a promise that broke, or a threshold that was learnt.
+Report = Broken | Trusted
+
+
+@final
+class Guard:
+    """disagree: two deciding outputs of the same rows -> (n,) of bool. coin: a draw from 0..1 for each input.
+
+    report: called with what happened; it must not block. keep: called with the state where it should survive a restart.
+    """
+
+    def __init__(
+        self,
+        watch: Watch,
+        disagree: Callable[[Array, Array], Array],
+        coin: Callable[[], float],
+        *,
+        fit: Callable[[Refit], Fitted] = fit_exactly,
+        report: Callable[[Report], None] = lambda what: None,
+        keep: Callable[[Watch], None] = lambda watch: None,
+    ) -> None:
+        self._watch = watch
+        self._disagree = disagree
+        self._coin = coin
+        self._fit = fit
+        self._report = report
+        self._keep = keep
+        self._lock = Lock()
+
+    @property
+    def watch(self) -> Watch:
+        """The state as it is now."""
+        return self._watch
+
+    @property
+    def threshold(self) -> float | None:
+        """What a score has to reach, where that was learnt here or nothing is kept; None where a calibration says it."""
+        watch = self._watch
+        return None if watch.given else watch.threshold
+
+    def decide(self, score: float, kept: bool) -> tuple[Verdict, Ticket]:
+        """Who answers an input of this score; kept: whether the rules keep it. The ticket comes back with ``learnt``."""
+        with self._lock:
+            self._watch, verdict, ticket, todo = self._watch.decide(score, self._coin(), kept)
+        if todo:
+            self._do(todo)
+        return verdict, ticket
+
+    def learnt(self, scores: Sequence[float], ours: Array, theirs: Array, tickets: Sequence[Ticket]) -> None:
+        """Upstream answered rows that were deferred or audited; outputs that cannot be compared teach nothing."""
+        try:
+            differ = self._disagree(ours, theirs)
+        except EdgewiseError:
+            return
+        for score, other, ticket in zip(scores, differ.tolist(), tickets, strict=True):
+            with self._lock:
+                self._watch, todo = self._watch.learnt(score, other, ticket)
+            if todo:
+                self._do(todo)
+
+    def resume(self) -> None:
+        """Let a promise that broke be learnt again, where the terms leave that to a person."""
+        with self._lock:
+            self._watch, todo = self._watch.resumed()
+        self._do(todo)
+
+    def save(self) -> None:
+        """Hand the state to ``keep``: now and then, and before the end."""
+        self._keep(self._watch)
+
+    def _do(self, todo: Sequence[Instruction]) -> None:
+        for instruction in todo:
+            if isinstance(instruction, Refit):
+                Thread(target=self._refit, args=(instruction,), name="edgewise-refit", daemon=True).start()
+            else:
+                self.save()
+                self._report(instruction)
+
+    def _refit(self, refit: Refit) -> None:
+        try:
+            found = self._fit(refit)
+        except EdgewiseError:
+            found = Fitted(float(np.inf))
+        with self._lock:
+            self._watch, todo = self._watch.fitted(found)
+        self._do(todo)
