@@ -95,7 +95,7 @@ def settle(until: Callable[[], bool], seconds: float = 10.0) -> None:
     assert until()
 
 
-def test_while_the_promise_holds_some_of_what_is_kept_is_compared_and_the_answer_is_the_devices(
+def test_while_the_promise_holds_some_of_what_is_kept_is_compared_and_nothing_changes(
     session: Session, images: Any
 ) -> None:
     upstream, reports = Contrary(session, 0.0), []
@@ -157,3 +157,18 @@ def test_while_upstream_is_away_nothing_is_learnt_and_answers_are_marked(session
     assert not reports
     assert node.guard is not None
     assert node.guard.watch.pairs.scores == ()
+
+
+def test_calm_answers_are_put_by_and_lead_to_the_same_state_as_one_by_one(session: Session) -> None:
+    chance = np.random.default_rng(0)
+    scores, coins = chance.random(500).tolist(), chance.random(500).tolist()
+    drawn = iter(coins)
+    state = begin_watch(Terms(0.05), threshold=0.3)
+    guard = Guard(state, Classes().disagree, lambda: next(drawn))
+    for at, (score, coin) in enumerate(zip(scores, coins, strict=True)):
+        verdict, ticket = guard.decide(score, score >= 0.3)
+        state, expected, stub, _ = state.decide(score, coin, score >= 0.3)
+        assert (verdict, ticket) == (expected, stub)
+        if at % 23 == 0:
+            assert guard.watch == state
+    assert guard.watch == state

@@ -4,13 +4,25 @@
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import isfinite
 from threading import Lock, Thread
 from typing import final
 
 import numpy as np
 
 from edgewise.errors import EdgewiseError
-from edgewise.routing.watch.events import Broken, Fitted, Instruction, Refit, Ticket, Trusted, Verdict
+from edgewise.routing.watch.events import (
+    DEFER,
+    KEEP,
+    Broken,
+    Fitted,
+    Instruction,
+    Refit,
+    Ticket,
+    Trusted,
+    Verdict,
+)
 from edgewise.routing.watch.widen import Watch, fit_exactly
 from edgewise.runtime.engine import Array
 
@@ -44,11 +56,13 @@ class Guard:
         self._report = report
         self._keep = keep
         self._lock = Lock()
+        self._calm: list[tuple[float, float]] = []
 
     @property
     def watch(self) -> Watch:
         """The state as it is now."""
-        return self._watch
+        with self._lock:
+            return self._taken_up()
 
     @property
     def threshold(self) -> float | None:
@@ -59,7 +73,15 @@ class Guard:
     def decide(self, score: float, kept: bool) -> tuple[Verdict, Ticket]:
         """Who answers an input of this score; kept: whether the rules keep it. The ticket comes back with ``learnt``."""
         with self._lock:
-            self._watch, verdict, ticket, todo = self._watch.decide(score, self._coin(), kept)
+            watch, coin = self._watch, self._coin()
+            # Nothing to decide, and nothing to look at yet: as ``Watch.decide`` does it, without a new state for each answer.
+            if watch.mode == "keeping" and (not kept or coin >= watch.share) and isfinite(score):
+                calm = self._calm
+                calm.append((score, coin))
+                if len(watch.put_by) + len(calm) < watch.room:
+                    return (KEEP if kept else DEFER), watch.ticket
+                calm.pop()
+            self._watch, verdict, ticket, todo = self._taken_up().decide(score, coin, kept)
         if todo:
             self._do(todo)
         return verdict, ticket
@@ -72,19 +94,26 @@ class Guard:
             return
         for score, other, ticket in zip(scores, differ.tolist(), tickets, strict=True):
             with self._lock:
-                self._watch, todo = self._watch.learnt(score, other, ticket)
+                self._watch, todo = self._taken_up().learnt(score, other, ticket)
             if todo:
                 self._do(todo)
 
     def resume(self) -> None:
         """Let a promise that broke be learnt again, where the terms leave that to a person."""
         with self._lock:
-            self._watch, todo = self._watch.resumed()
+            self._watch, todo = self._taken_up().resumed()
         self._do(todo)
 
     def save(self) -> None:
         """Hand the state to ``keep``: now and then, and before the end."""
-        self._keep(self._watch)
+        self._keep(self.watch)
+
+    def _taken_up(self) -> Watch:
+        """The state with the calm answers since; under the lock."""
+        if self._calm:
+            self._watch = replace(self._watch, put_by=(*self._watch.put_by, *self._calm))
+            self._calm.clear()
+        return self._watch
 
     def _do(self, todo: Sequence[Instruction]) -> None:
         for instruction in todo:
@@ -100,5 +129,5 @@ class Guard:
         except EdgewiseError:
             found = Fitted(float(np.inf))
         with self._lock:
-            self._watch, todo = self._watch.fitted(found)
+            self._watch, todo = self._taken_up().fitted(found)
         self._do(todo)
