@@ -17,7 +17,7 @@ from edgewise.routing.watch.widen import Mode, Pairs, Terms, Watch, settled
 __all__ = ["read_watch", "watch_to_json"]
 
 _FORM = 1
-_PAIRS = 1 << 20
+_PAIRS = 1 << 16
 
 
 def watch_to_json(watch: Watch) -> dict[str, Any]:

@@ -45,6 +45,7 @@ from edgewise.routing.watch.events import (
     Trusted,
     Verdict,
 )
+from edgewise.routing.watch.pairs import allowed, pairs_after
 
 __all__ = ["Mode", "Terms", "Watch", "begin_watch", "fit_exactly", "step"]
 
@@ -59,9 +60,9 @@ TABLE: Mapping[tuple[Mode, str], Mode] = MappingProxyType({
     ("broken", "resumed"): "learning",
 })  # fmt: skip
 
-_SAMPLES = 1000  # pairs from which a threshold is learnt: at one point, a third more offload than an oracle's threshold
-_LEAST = 3.34  # times the least number that could keep anything: as 1,000 is at one point
-_DOUBLINGS = 4
+_SAMPLES = 19.0  # pairs times epsilon: at one point some 2,000, which keep nearly as much as any number would
+_FEWEST = 32  # that a sketch of the scores can be drawn from
+_MOST = 60_000  # pairs that are held: below an epsilon of 0.00006 nothing can be learnt from them, and all is deferred
 _FIRST = 0.9  # of delta
 _AT_ONCE = 16  # scores that are put by
 _LOWEST = -1e308  # stands for a score that is no number: the least sure of all
@@ -70,9 +71,9 @@ _LOWEST = -1e308  # stands for a score that is no number: the least sure of all
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What a watch is to keep, and how. epsilon, delta: the promise. alpha, share, closer: see ``begin_audit``; drift_alpha: see
-    ``begin_drift``. samples: pairs that a threshold is learnt from; 0: 1,000, or what epsilon needs. on_drift: whether changed
-    scores widen deferral, or are reported alone. returns: whether a broken promise is learnt anew as soon as upstream answers;
-    else after ``Resumed``. seed: puts equal scores in order.
+    ``begin_drift``. samples: pairs that a threshold is learnt from, at least (see ``pairs``); 0: 19 / epsilon. on_drift: whether
+    changed scores widen deferral, or are reported alone. returns: whether a broken promise is learnt anew as soon as upstream
+    answers; else after ``Resumed``. seed: puts equal scores in order.
     """
 
     epsilon: float
@@ -94,17 +95,18 @@ class Terms:
             not inside
             or self.share > self.closer
             or self.on_drift not in ("widen", "report")
-            or not 0 <= self.samples <= 1 << 16
+            or not 0 <= self.samples <= _MOST
         ):
             raise InputError(
-                f"terms of a watch have shares between 0 and 1, closer at least share, samples 0..65536; not {self}",
+                f"terms of a watch have shares between 0 and 1, closer at least share, samples up to {_MOST}; "
+                f"not {self}",
                 remedy="Terms(epsilon=0.01) is one point at 95 %, with 2 % of the kept inputs audited.",
             )
 
     def pairs(self, tries: int) -> int:
         """How many pairs a threshold is learnt from, after so many tries that kept nothing."""
-        least = math.log(self.chance(tries)) / math.log1p(-self.epsilon)
-        return max(self.samples or max(_SAMPLES, math.ceil(_LEAST * least)), math.ceil(least)) << min(tries, _DOUBLINGS)
+        first = max(self.samples or math.ceil(_SAMPLES / self.epsilon), _FEWEST)
+        return min(pairs_after(min(first << min(tries, 16), _MOST), self.epsilon, self.chance(tries)), _MOST)
 
     def chance(self, tries: int) -> float:
         """The part of delta that the try after so many others may use."""
@@ -186,9 +188,9 @@ class Watch:
         if self.mode != "learning" or not pairs.fitting:
             return self, ()
         if not math.isfinite(found.threshold):
-            tries, drop = pairs.tries + 1, 0
-            if len(pairs.scores) >= self.terms.pairs(tries):
-                drop = len(pairs.scores) // 2  # no more are kept: the older half makes room
+            tries = pairs.tries + 1
+            # Where no more are collected, the older half makes room.
+            drop = len(pairs.scores) // 2 if self.terms.pairs(tries) <= len(pairs.scores) * 1.5 else 0
             return replace(self, pairs=Pairs(pairs.scores[drop:], pairs.disagreed[drop:], tries)), ()
         drawn = sketch(np.array(pairs.scores), np.random.default_rng((self.terms.seed, self.stretch)))
         report = Trusted(found.threshold, self.terms.epsilon, len(pairs.scores), found.offload, found.lost)
@@ -221,6 +223,8 @@ def step(state: Watch, event: Event) -> tuple[Watch, tuple[Verdict | Instruction
 
 def fit_exactly(refit: Refit) -> Fitted:
     """What Refit asks for, by the exact binomial test on disagreement."""
+    if allowed(len(refit.scores), refit.epsilon, refit.delta) < 0:
+        return Fitted(math.inf)
     # A device that answers does not load what measures before it has something to fit.
     from edgewise.routing.risk import Promise, fit_agreement  # noqa: PLC0415
 
