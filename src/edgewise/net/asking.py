@@ -41,7 +41,9 @@ class Address:
     encrypted: bool
 
 
-def read_address(url: str, *, unsafe_plain_http: bool = False, variable: str = "EDGEWISE_TEACHER_TOKEN") -> Address:
+def read_address(
+    url: str, *, unsafe_plain_http: bool = False, variable: str = "EDGEWISE_TEACHER_TOKEN"
+) -> Address:  # fmt: skip
     """The address in ``url``. unsafe_plain_http: accept http:// to another machine. variable: where a token belongs.
 
     Raises InputError for what is no plain http or https URL, RefusedError for http:// to another machine.

@@ -66,6 +66,10 @@ class Exchanger:
             )
         self._pools = Pools(self.ca_file, kept=_KEPT, classes=POOLS, tls_sockets=TlsSocket)
 
+    def prepare(self, address: Address) -> None:
+        """What takes long, and is done once for a server: reading the certificates that are trusted."""
+        self._pools.pool(address.url, direct=address.local)
+
     def ask(
         self,
         address: Address,

@@ -29,25 +29,30 @@ class Pools:
         tls_sockets: type[ssl.SSLSocket] | None = None,
     ) -> None:
         self._ca_file, self._kept, self._classes, self._tls_sockets = ca_file, kept, classes, tls_sockets
-        self._pools: dict[str, urllib3.PoolManager] = {}
+        self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
 
     def pool(self, url: str, *, direct: bool = False) -> urllib3.PoolManager:
         """What asks for ``url``. direct: past every proxy."""
         parts = urlsplit(url)
         proxy = "" if direct or proxy_bypass(parts.netloc.rpartition("@")[2]) else _proxy_for(parts.scheme)
-        if proxy not in self._pools:
-            self._pools[proxy] = self._made(proxy)
-        return self._pools[proxy]
+        key = proxy, "https" in (parts.scheme, urlsplit(proxy).scheme)
+        if key not in self._pools:
+            self._pools[key] = self._made(*key)
+        return self._pools[key]
 
     def close(self) -> None:
         """Close the connections that are open and not in use."""
-        for pool in list(self._pools.values()):
-            pool.clear()
+        for manager in list(self._pools.values()):
+            # Not ``clear`` alone: it leaves closing to the collection of what may be held elsewhere, as by an error's traceback.
+            for key in manager.pools.keys():  # noqa: SIM118  (it is no dictionary)
+                if (pool := manager.pools.get(key)) is not None:
+                    pool.close()
+            manager.clear()
 
-    def _made(self, proxy: str) -> urllib3.PoolManager:
+    def _made(self, proxy: str, encrypted: bool) -> urllib3.PoolManager:
         # Without a file urllib3 takes the system's store, which SSL_CERT_FILE can move.
         ca = str(self._ca_file) if self._ca_file else None
-        context = None if self._tls_sockets is None else _context(ca, self._tls_sockets)
+        context = _context(ca, self._tls_sockets) if self._tls_sockets and encrypted else None
         usual: dict[str, Any] = {
             "cert_reqs": "CERT_REQUIRED",
             "ca_certs": ca,

@@ -33,8 +33,8 @@ from edgewise.runtime.engine import Array
 __all__ = ["Subject", "UpstreamConformance"]
 
 Arrays = Mapping[str, Array]
-_TRIES = 5  # of what is timed
-_PAUSE = 0.06  # seconds: what is given to a server that hangs, and after which somebody gives up on it
+_TRIES = 8  # of what is timed, until one is in time
+_PAUSE = 0.04  # seconds: what is given to a server that hangs, and after which somebody gives up on it
 _SETTLING = 3.0  # seconds in which a server of the tests sees that nobody listens any more
 
 
@@ -149,8 +149,8 @@ class UpstreamConformance:
                 for which in (upstream, cold):
                     for call in (_asking, _describing):
                         cause()
-                        late = [_lateness(subject, call, which, Cancel()) for _ in range(_TRIES)]
-                        assert -0.005 <= min(late) <= subject.late, (name, call.__name__, late)
+                        late = _best(subject, call, which, _lateness)
+                        assert -0.005 <= late <= subject.late, (name, call.__name__)
                         subject.mend()
                         _check_works(subject, which)
 
@@ -161,8 +161,8 @@ class UpstreamConformance:
                 _check_works(subject, upstream)
                 for call in (_asking, _describing):
                     cause()
-                    late = [_given_up(subject, call, upstream) for _ in range(_TRIES)]
-                    assert min(late) <= subject.late, (name, call.__name__, late)
+                    late = _best(subject, call, upstream, _given_up)
+                    assert late <= subject.late, (name, call.__name__)
                     subject.mend()
                     _check_works(subject, upstream)
         with _open(subject) as upstream:
@@ -178,8 +178,8 @@ class UpstreamConformance:
                 _check_works(subject, upstream)
                 warm = _Held.now()
                 cause()
-                for _ in range(8):
-                    _lateness(subject, _asking, upstream, Cancel(), 0.02)
+                for _ in range(4):
+                    _lateness(subject, _asking, upstream, 0.02)
                     _given_up(subject, _asking, upstream, 0.02)
                 warm.comes_back(name)
                 subject.mend()
@@ -295,11 +295,23 @@ def _fault(subject: Subject, upstream: Upstream) -> EdgewiseError:
     return raised.value
 
 
-def _lateness(subject: Subject, call: Call, upstream: Upstream, cancel: Cancel, pause: float = _PAUSE) -> float:
+def _best(
+    subject: Subject, call: Call, upstream: Upstream, tried: Callable[[Subject, Call, Upstream], float]
+) -> float:  # fmt: skip
+    """The least that was late, of a few tries."""
+    least = float("inf")
+    for _ in range(_TRIES):
+        least = min(least, tried(subject, call, upstream))
+        if least <= subject.late:
+            break
+    return least
+
+
+def _lateness(subject: Subject, call: Call, upstream: Upstream, pause: float = _PAUSE) -> float:
     """Seconds from the end of the time that was given to the error."""
     until = _in(pause)
     with pytest.raises(NetworkError):
-        call(subject, upstream, until, cancel)
+        call(subject, upstream, until, Cancel())
     return time.perf_counter() - until
 
 
