@@ -5,7 +5,7 @@ further. A redirect is refused: data goes where the user said and nowhere else. 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -20,7 +20,7 @@ from edgewise.net.patience import DELAYS, pause
 from edgewise.net.pools import Pools
 from edgewise.net.transport import network_error, shown
 
-__all__ = ["Address", "Asker", "read_address"]
+__all__ = ["Address", "Asker", "check_answer", "read_address"]
 
 _PIECE = 1 << 16  # bytes per read
 _SAID = 4096  # bytes of an error's body that are looked at
@@ -41,8 +41,10 @@ class Address:
     encrypted: bool
 
 
-def read_address(url: str, *, unsafe_plain_http: bool = False) -> Address:
-    """The address in ``url``. unsafe_plain_http: accept http:// to another machine.
+def read_address(
+    url: str, *, unsafe_plain_http: bool = False, variable: str = "EDGEWISE_TEACHER_TOKEN"
+) -> Address:  # fmt: skip
+    """The address in ``url``. unsafe_plain_http: accept http:// to another machine. variable: where a token belongs.
 
     Raises InputError for what is no plain http or https URL, RefusedError for http:// to another machine.
     """
@@ -57,7 +59,7 @@ def read_address(url: str, *, unsafe_plain_http: bool = False) -> Address:
     if parts.username is not None or parts.query or parts.fragment:
         raise InputError(
             f"{shown(url)} has credentials, a query or a fragment in it",
-            remedy="A token goes into EDGEWISE_TEACHER_TOKEN.",
+            remedy=f"A token goes into {variable}.",
         )
     local = _is_local(host)
     if scheme == "http" and not local and not unsafe_plain_http:
@@ -115,27 +117,10 @@ class Asker:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise network_error(url, error) from error
         try:
-            self._check(answer, url, until)
+            check_answer(answer, url, lambda: self._read(answer, url, _SAID, until, cut=True), _REMEDIES)
             return self._read(answer, url, limit, until)
         finally:
             answer.close()
-
-    def _check(self, answer: urllib3.BaseHTTPResponse, url: str, until: float) -> None:
-        if 300 <= answer.status < 400:
-            raise PeerError(
-                f"{shown(url)} redirects, and samples go only where you said",
-                remedy="Name the address that it redirects to, if you trust it.", url=shown(url),
-            )  # fmt: skip
-        if answer.status != HTTPStatus.OK:
-            said = self._read(answer, url, _SAID, until, cut=True).decode("utf-8", "replace")
-            words = "".join(letter if letter.isprintable() else " " for letter in said)[:_SHOWN].strip()
-            raise HttpStatusError(
-                f"{shown(url)} answers {answer.status}{': ' if words else ''}{words}",
-                remedy=_REMEDIES.get(answer.status), url=shown(url), status=answer.status,
-                retry_after=answer.headers.get("retry-after", ""),
-            )  # fmt: skip
-        if (encoding := answer.headers.get("content-encoding", "identity").lower()) not in ("identity", ""):
-            raise PeerError(f"{shown(url)} answers in {encoding[:40]}, which was not asked for", url=shown(url))
 
     def _read(
         self, answer: urllib3.BaseHTTPResponse, url: str, limit: int, until: float, *, cut: bool = False
@@ -156,6 +141,31 @@ class Asker:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise network_error(url, error) from error
         return b"".join(pieces)[:limit]
+
+
+def check_answer(
+    answer: urllib3.BaseHTTPResponse, url: str, said: Callable[[], bytes], remedies: Mapping[int, str]
+) -> None:
+    """Refuse a redirect, a status that is not 200 and an encoding, before the body is read.
+
+    said: the beginning of the body, for the words of an error. remedies: status -> what to do about it. Raises PeerError,
+    HttpStatusError.
+    """
+    if 300 <= answer.status < 400:
+        raise PeerError(
+            f"{shown(url)} redirects, and samples go only where you said",
+            remedy="Name the address that it redirects to, if you trust it.", url=shown(url),
+        )  # fmt: skip
+    if answer.status != HTTPStatus.OK:
+        text = said().decode("utf-8", "replace")
+        words = "".join(letter if letter.isprintable() else " " for letter in text)[:_SHOWN].strip()
+        raise HttpStatusError(
+            f"{shown(url)} answers {answer.status}{': ' if words else ''}{words}",
+            remedy=remedies.get(answer.status), url=shown(url), status=answer.status,
+            retry_after=answer.headers.get("retry-after", ""),
+        )  # fmt: skip
+    if (encoding := answer.headers.get("content-encoding", "identity").lower()) not in ("identity", ""):
+        raise PeerError(f"{shown(url)} answers in {encoding[:40]}, which was not asked for", url=shown(url))
 
 
 def _is_local(host: str) -> bool:

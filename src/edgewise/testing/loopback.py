@@ -14,6 +14,7 @@ class OwnedServer(ThreadingHTTPServer):
     """owner: who the handlers of requests ask."""
 
     daemon_threads = True
+    request_queue_size = 128  # of 5, a sixth who comes at the same time waits for a second
     owner: Any
 
     def handle_error(self, request: Any, client_address: Any) -> None:
