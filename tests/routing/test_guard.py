@@ -129,7 +129,8 @@ def test_a_promise_that_breaks_widens_deferral_at_once_and_is_reported(session: 
 def test_from_nothing_a_threshold_is_learnt_from_what_upstream_answers(session: Session, images: Any) -> None:
     upstream, reports = Contrary(session, 0.0), []
     node = node_of(session, upstream, begin_watch(Terms(0.05, samples=100)), 9.0, reports, lambda state: None)
-    first = run(node, images, 100)
+    assert node.guard is not None
+    first = run(node, images, node.guard.watch.terms.pairs(0))
     assert all(answer.deferred for answer in first)
     settle(lambda: bool(reports))
     (report,) = reports
@@ -143,9 +144,11 @@ def test_from_nothing_a_threshold_is_learnt_from_what_upstream_answers(session: 
 def test_a_batch_is_decided_row_by_row(session: Session, images: Any) -> None:
     upstream, reports = Contrary(session, 0.0), []
     node = node_of(session, upstream, begin_watch(Terms(0.05, samples=100)), 9.0, reports, lambda state: None)
-    assert node.predict(images[:100]).deferred == [True] * 100
+    assert node.guard is not None
+    count = node.guard.watch.terms.pairs(0)
+    assert node.predict(images[:count]).deferred == [True] * count
     settle(lambda: bool(reports))
-    assert sum(node.predict(images[100:200]).deferred) <= 20
+    assert sum(node.predict(images[count:]).deferred) <= 0.2 * (len(images) - count)
 
 
 def test_while_upstream_is_away_nothing_is_learnt_and_answers_are_marked(session: Session, images: Any) -> None:
