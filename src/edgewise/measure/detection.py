@@ -14,6 +14,7 @@ from edgewise.measure.estimator import Estimator
 from edgewise.measure.resampling import Weights
 from edgewise.measure.rows import check_finite
 from edgewise.runtime.engine import Array
+from edgewise.runtime.overlaps import overlaps
 
 __all__ = ["average_precision", "map50_estimator", "overlaps"]
 
@@ -27,16 +28,6 @@ class _Found:
     image: Array
     hit: Array
     objects: Array
-
-
-def overlaps(a: Array, b: Array) -> Array:
-    """Intersection over union of boxes x1, y1, x2, y2: (n, 4) and (m, 4) -> (n, m)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:4], b[None, :, 2:4])
-    shared = np.prod(np.clip(high - low, 0, None), axis=2)
-    area_a, area_b = (np.prod(np.clip(boxes[:, 2:4] - boxes[:, :2], 0, None), axis=1) for boxes in (a, b))
-    union = area_a[:, None] + area_b[None] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared, dtype=float), where=union > 0)
 
 
 def map50_estimator(outputs: Array, y: Array) -> Estimator:

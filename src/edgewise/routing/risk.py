@@ -175,6 +175,7 @@ def oracle_offload(score: Array, loss: Array, epsilon: float) -> float:
 def _fitted(score: Array, loss: Array, promise: Promise, test: Test, rejected: Callable[[Array], bool]) -> Fitted:
     """From the strictest threshold on as long as the test rejects; ``rejected`` is given the losses (N,), 0 where passed on."""
     order, ends = _by_score(score)
+    ends = ends[np.isfinite(score[order[ends - 1]])]  # a sample of which nothing is known is never kept
     if test != "binomial" and len(ends) > _STEPS:
         ends = ends[np.linspace(0, len(ends) - 1, _STEPS).astype(int)]
     kept, best = np.zeros(len(score)), 0
@@ -230,8 +231,10 @@ def _check(score: Array, other: Array, promise: Promise, kind: type) -> None:
         raise DataError(
             f"scores are (N,) of floats beside (N,), not {score.dtype}{score.shape} and {other.dtype}{other.shape}"
         )
-    if (other.dtype.kind == "b") != (kind is bool) or not np.isfinite(score).all():
-        raise DataError("scores are finite; right, wrong and disagreement are of bool, losses of floats")
+    if (other.dtype.kind == "b") != (kind is bool) or not (score < np.inf).all():
+        raise DataError(
+            "scores are finite, or -inf for what is never kept; right, wrong and disagreement are of bool, losses of floats"
+        )
     least = least_samples(promise)
     if len(score) < least:
         raise DataError(

@@ -96,7 +96,7 @@ def fit_temperature(scores: Array, y: Array) -> float:
     return float(np.exp((low + high) / 2))
 
 
-def fit_vector(scores: Array, y: Array, ridge: float = 1.0) -> tuple[Array, Array]:
+def fit_vector(scores: Array, y: Array, ridge: float = 30.0) -> tuple[Array, Array]:
     """Scale and bias (classes,) of each class at which the classes ``y`` (N,) are most likely under softmax(scale * scores + bias).
 
     Guo et al. 2017, section 4.2. ridge: how strongly, in samples, each is held to what the one temperature and no bias say: without

@@ -15,7 +15,7 @@ from typing import Any, final
 import numpy as np
 
 from edgewise.bundle.fields import Form
-from edgewise.routing.rules.source import NOT_SURE, Needs, NeedyRule, Source, finite, read_source
+from edgewise.routing.rules.source import NOT_SURE, Need, NeedyRule, Source, finite, read_source
 from edgewise.runtime.engine import Array
 
 __all__ = ["Energy", "Entropy", "Logits", "Margin", "MaxLogit", "MaxProbability", "forms_of", "make", "read"]
@@ -122,10 +122,10 @@ class Logits:
     def named(self, name: str) -> str:
         return _VECTOR + name if self.scale else name
 
-    def needs(self) -> Needs:
-        chosen = ((self.source.chosen, 0),) if self.source.chosen else ()
+    def needs(self) -> tuple[Need, ...]:
+        chosen = (Need(self.source.chosen, whole=True),) if self.source.chosen else ()
         width = 1 if self.source.form == "probability" else len(self.scale)
-        return ((self.source.output, width), *chosen)
+        return (Need(self.source.output, width), *chosen)
 
 
 @final
@@ -158,7 +158,7 @@ class MaxProbability:
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, **self.logits.to_json()}
 
-    def needs(self) -> Needs:
+    def needs(self) -> tuple[Need, ...]:
         return self.logits.needs()
 
 
@@ -199,7 +199,7 @@ class Margin:
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, **self.logits.to_json()}
 
-    def needs(self) -> Needs:
+    def needs(self) -> tuple[Need, ...]:
         return self.logits.needs()
 
 
@@ -221,10 +221,12 @@ class Entropy:
         if self.logits.plain:
             return _known(row.dot(np.log(np.maximum(row, _FLOOR))).item())
         row -= row.item(row.argmax())
-        np.maximum(row, _DEEPEST, out=row)  # a class that was ruled out has no share, and 0 times infinity is not 0
         shares = _exp(row)
         total = _sum(shares).item()
-        return _known(shares.dot(row).item() / total - log(total)) if total == total else NOT_SURE  # noqa: PLR0124  (NaN)
+        found: float = shares.dot(row).item()
+        if found != found:  # noqa: PLR0124  (NaN: a class that was ruled out has no share, and 0 times infinity is not 0)
+            found = shares.dot(np.maximum(row, _DEEPEST)).item()
+        return _known(found / total - log(total)) if total > 0 else NOT_SURE
 
     def scores(self, outputs: Mapping[str, Array]) -> Array:
         with np.errstate(all="ignore"):
@@ -240,7 +242,7 @@ class Entropy:
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, **self.logits.to_json()}
 
-    def needs(self) -> Needs:
+    def needs(self) -> tuple[Need, ...]:
         return self.logits.needs()
 
 
@@ -274,7 +276,7 @@ class Energy:
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, **self.logits.to_json()}
 
-    def needs(self) -> Needs:
+    def needs(self) -> tuple[Need, ...]:
         return self.logits.needs()
 
 
@@ -300,7 +302,7 @@ class MaxLogit:
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, **self.logits.to_json()}
 
-    def needs(self) -> Needs:
+    def needs(self) -> tuple[Need, ...]:
         return self.logits.needs()
 
 

@@ -1,26 +1,35 @@
 """The deferral rules that there are, by name, and which task each is for."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from types import MappingProxyType
+from typing import Protocol, cast
 
+from edgewise.bundle.fields import Form
 from edgewise.errors import InputError
 from edgewise.records import dataclass
+from edgewise.routing.rules.source import NeedyRule
 
-__all__ = ["KINDS", "Kind", "default_rule", "rules_for"]
+__all__ = ["KINDS", "Family", "Kind", "default_rule", "load", "rules_for"]
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """module: of this package, that has the rule; a node loads only that of the rule it has. tasks: that it is for, in the words
-    of a bundle's document. learns: what it has to be fitted with: "" nothing, "classes" the class of each sample (true or
-    upstream's), "values" likewise, "losses" what each sample would lose, "either" classes if there are any.
-    scope: whether it tells inputs that are like nothing that was learnt from those that are.
+    """module: of this package, that has the rule. tasks: that it is for, in the words of a bundle's document, and "sequence" for
+    scores at each step. learns: what it has to be fitted with: "" nothing, "y" the classes or values of the samples, true or
+    upstream's. scope: whether it tells inputs that belong to no class from those that do.
     """
 
     module: str
     tasks: tuple[str, ...]
     learns: str = ""
     scope: bool = False
+
+
+class Family(Protocol):
+    """A module that has rules. ``read`` gives the rule ``name`` from a form, in which it notes every problem."""
+
+    def read(self, name: str, form: Form) -> NeedyRule | None: ...
 
 
 _CLASSES = ("classification",)
@@ -32,10 +41,23 @@ KINDS: Mapping[str, Kind] = MappingProxyType({
     "entropy": Kind("classes", _CLASSES),
     "energy": Kind("classes", _CLASSES, scope=True),
     "max-logit": Kind("classes", _CLASSES, scope=True),
-    "vector-max-probability": Kind("classes", _CLASSES, "classes"),
-    "vector-margin": Kind("classes", _CLASSES, "classes"),
-    "vector-entropy": Kind("classes", _CLASSES, "classes"),
-    "vector-energy": Kind("classes", _CLASSES, "classes", scope=True),
+    "vector-max-probability": Kind("classes", _CLASSES, "y"),
+    "vector-margin": Kind("classes", _CLASSES, "y"),
+    "vector-entropy": Kind("classes", _CLASSES, "y"),
+    "vector-energy": Kind("classes", _CLASSES, "y", scope=True),
+    "box-confidence": Kind("boxes", ("detection",)),
+    "least-label": Kind("labels", ("multilabel",)),
+    "label-set": Kind("labels", ("multilabel",)),
+    "threshold-distance": Kind("quantities", ("anomaly",)),
+    "residual-scale": Kind("quantities", ("regression",), "y"),
+    "interval-width": Kind("quantities", ("regression",)),
+    "prototype-ratio": Kind("prototypes", ("embedding",)),
+    "prototype-similarity": Kind("prototypes", ("embedding", "classification"), scope=True),
+    "mahalanobis": Kind("prototypes", ("embedding", "classification"), "y", scope=True),
+    "with-scope": Kind("joined", _CLASSES, "y", scope=True),
+    "sequence-mean": Kind("sequences", ("sequence",)),
+    "sequence-min": Kind("sequences", ("sequence",)),
+    "graph-output": Kind("joined", ()),
 })  # fmt: skip
 
 
@@ -53,3 +75,8 @@ def default_rule(task: str) -> str:
             remedy='State the task when packing, or name an output that says how sure it is: rule "graph-output".',
         )
     return names[0]
+
+
+def load(name: str) -> Family:
+    """The module of a rule. A node loads what its own rule needs and no other's: its start is counted in milliseconds."""
+    return cast("Family", import_module(f"edgewise.routing.rules.{KINDS[name].module}"))

@@ -6,6 +6,7 @@ The forms of ``runtime.decision``, told apart once on calibration data and store
 - ``probabilities`` (N, classes), each row adding up to one;
 - ``probability`` (N,) or (N, 1), that of class 1;
 - ``winner`` (N,) or (N, 1), a value of the class that was chosen and no other's, beside class indices;
+- ``each`` (N, labels), every value a probability by itself;
 - ``values``, which mean what their rule says: boxes, embeddings, quantities.
 
 Beside class indices of (N,), the output that has the scores is looked at, and ``chosen`` names the one that has the indices.
@@ -28,30 +29,41 @@ from edgewise.runtime.engine import Array
 __all__ = [
     "FORMS",
     "NOT_SURE",
-    "Needs",
+    "Need",
     "NeedyRule",
     "Source",
     "find_source",
     "finite",
     "read_source",
     "refuse_unknown",
+    "sums_to_one",
 ]
 
-FORMS = ("scores", "probabilities", "probability", "winner", "values")
+FORMS = ("scores", "probabilities", "probability", "winner", "each", "values")
 #: The score of a sample whose outputs are not finite: below every threshold.
 NOT_SURE = -inf
 _CLOSE = 5e-3  # of a row of probabilities to one: float16 and eight bits round this much
 _LARGEST = 1e30
 
 
-#: (output, values in a row or 0 for any) of what a rule looks at.
-Needs = tuple[tuple[str, int], ...]
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a rule looks at: an output with rows of ``width`` values (0: any number), or of ``least`` at least, with ``rank`` axes
+    (0: any number). whole: integers. table: whether each row is a table, of which the width is that of its last axis.
+    """
+
+    output: str
+    width: int = 0
+    least: int = 0
+    rank: int = 0
+    whole: bool = False
+    table: bool = False
 
 
 class NeedyRule(Rule, Protocol):
     """A rule of this package: it says what it looks at, so that it can be held against an interface before the first answer."""
 
-    def needs(self) -> Needs: ...
+    def needs(self) -> tuple[Need, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +92,11 @@ class Source:
             values -= self.zero
             values *= self.scale
         return values
+
+    def first(self, outputs: Mapping[str, Array], column: int = 0) -> float:
+        """One value of one sample, the same way."""
+        found = float(outputs[self.output].item(column))
+        return found if self.scale == 1.0 and not self.zero else (found - self.zero) * self.scale
 
     def to_json(self) -> dict[str, Any]:
         value: dict[str, Any] = {"output": self.output, "form": self.form}
@@ -161,7 +178,12 @@ def _beside(outputs: Mapping[str, Array], decision: str) -> Source:
 def _form(rows: Array) -> str:
     if rows.shape[1] == 1:
         return "probability"
-    return "probabilities" if _in_unit(rows) and (abs(rows.sum(axis=1) - 1) <= _CLOSE).all() else "scores"
+    return "probabilities" if sums_to_one(rows) else "scores"
+
+
+def sums_to_one(rows: Array) -> bool:
+    """Whether rows (N, classes) are probabilities of one class each."""
+    return _in_unit(rows) and bool((abs(rows.sum(axis=1) - 1) <= _CLOSE).all())
 
 
 def _in_unit(rows: Array) -> bool:
