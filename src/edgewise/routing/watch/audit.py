@@ -16,8 +16,8 @@ r_j in equal ratios from epsilon to 1, so that small breaks and large ones are b
 what then is promised of false alarms, is in ``restarts``. Nothing is assumed of the inputs, not even that they are drawn alike:
 as long as the risk is at most epsilon at each, a false alarm comes no more often than stated.
 
-**Looking closer.** q is chosen before the coin is tossed, so it may depend on the past: where the fortune is above ``wary``, the
-share is ``closer``. A suspicion is made sure, or laid to rest, in a fraction of the inputs; in good times it costs next to nothing.
+**Looking closer.** q is chosen before the coin is tossed, so it may depend on the past: where evidence of late (``doubt``) is
+above ``wary``, the share is ``closer``. A suspicion is made sure, or laid to rest, in a fraction of the inputs; in good times it costs next to nothing.
 
 **Answers that come late.** An audit counts as agreement until its answer is heard (``heard``), so that slow answers, lost ones,
 and the order in which they come, can delay an alarm and not raise one. A disagreement counts for the money that was betting when
@@ -63,9 +63,9 @@ class _Plan:
 class Audit:
     """A state; every method gives the next one.
 
-    fortunes: of the eight gamblers when the block began, without what begins to bet in it. doubts: the same in doubles of what
-    they had when they last began from 1, never below it (Page 1954): what decides on the share. usual, close: inputs of this block
-    at either share. disagreements: of this block's inputs. close_now: the closer share holds. lost: X summed over all inputs.
+    fortunes: of the eight gamblers when the block began, without what begins to bet in it. doubts: of as many, each since it last had
+    only the 1 it began with (Page 1954): they decide on the share, and on nothing else. usual, close: inputs of this block at
+    either share. disagreements: of this block's inputs. close_now: the closer share holds. lost: X summed over all inputs.
     audited, disagreed: of all inputs. broken: the alarm was raised, for good.
     """
 
@@ -201,7 +201,7 @@ def begin_audit(
 ) -> Audit:  # fmt: skip
     """An audit of "risk at most epsilon" that has seen nothing yet.
 
-    alpha: of a false alarm, see ``restarts``. share: of kept inputs that are audited, and ``closer`` where the fortune is at
+    alpha: of a false alarm, see ``restarts``. share: of kept inputs that are audited, and ``closer`` where doubt is at
     least ``wary``. Raises InputError for what does not lie between 0 and 1 (wary: above 1), or where closer is below share.
     """
     if not 0 < epsilon < 1 or not 0 < share <= closer < 1 or not wary > 1:

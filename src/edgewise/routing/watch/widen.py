@@ -70,10 +70,12 @@ _LOWEST = -1e308  # stands for a score that is no number: the least sure of all
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a watch is to keep, and how. epsilon, delta: the promise. alpha, share, closer: see ``begin_audit``; drift_alpha: see
-    ``begin_drift``. samples: pairs that a threshold is learnt from, at least (see ``pairs``); 0: 19 / epsilon. on_drift: whether
-    changed scores widen deferral, or are reported alone. returns: whether a broken promise is learnt anew as soon as upstream
-    answers; else after ``Resumed``. seed: puts equal scores in order.
+    """What a watch is to keep, and how.
+
+    epsilon, delta: the promise. alpha, share, closer: see ``begin_audit``; drift_alpha: see ``begin_drift``. samples: pairs that a
+    threshold is learnt from; 0: 19 / epsilon, or some more (see ``pairs``). on_drift: whether changed scores widen deferral, or
+    are reported alone. returns: whether a broken promise is learnt anew as soon as upstream answers; else after ``resumed``.
+    seed: puts equal scores in order.
     """
 
     epsilon: float
@@ -95,18 +97,22 @@ class Terms:
             not inside
             or self.share > self.closer
             or self.on_drift not in ("widen", "report")
-            or not 0 <= self.samples <= _MOST
+            or not (self.samples == 0 or _FEWEST <= self.samples <= _MOST)
         ):
             raise InputError(
-                f"terms of a watch have shares between 0 and 1, closer at least share, samples up to {_MOST}; "
+                f"terms of a watch have shares between 0 and 1, closer at least share, samples 0 or {_FEWEST}..{_MOST}; "
                 f"not {self}",
                 remedy="Terms(epsilon=0.01) is one point at 95 %, with 2 % of the kept inputs audited.",
             )
 
     def pairs(self, tries: int) -> int:
         """How many pairs a threshold is learnt from, after so many tries that kept nothing."""
-        first = max(self.samples or math.ceil(_SAMPLES / self.epsilon), _FEWEST)
-        return min(pairs_after(min(first << min(tries, 16), _MOST), self.epsilon, self.chance(tries)), _MOST)
+        chance, times = self.chance(tries), min(tries, 16)
+        if self.samples:
+            least = pairs_after(1, self.epsilon, chance)  # without which nothing can be kept
+            return min(max(self.samples << times, least), _MOST)
+        first = max(math.ceil(_SAMPLES / self.epsilon), _FEWEST)
+        return min(pairs_after(min(first << times, _MOST), self.epsilon, chance), _MOST)
 
     def chance(self, tries: int) -> float:
         """The part of delta that the try after so many others may use."""
