@@ -275,3 +275,10 @@ class MemoryBudgetError(RefusedError):
 
     code = "E406"
     default_remedy = "Use a smaller batch, or a step that was built with recomputation or with fewer trainable parts."
+
+
+class CalibrationError(RefusedError):
+    """There is no threshold that a variant may defer by: none of its own, none that is trusted, or one against another upstream."""
+
+    code = "E407"
+    default_remedy = "Run `edgewise calibrate` for this variant, against the upstream that it will ask."

@@ -13,17 +13,23 @@ that were rejected are safe together: a first false rejection has a probability 
 before the losses were seen, so nothing is paid for testing many (fixed-sequence testing, Wiens 2003). The order is by score
 alone.
 
-**Three p-values**, by what is known of a sample:
+**The tests** (``rejection``), by what is known of a sample:
 
 - *disagreement*, no labels needed: the loss is 1 where the device's decision is not upstream's. The number of losses among n
   samples is binomial, so P(Bin(n, epsilon) <= k) is an exact p-value. Where it is bounded, so is what accuracy can lose,
   since the device can only be wrong where upstream is right if the two disagree.
+- *the signed gap*, labels needed: +1 where upstream alone is right, -1 where the device alone is, 0 else. Its mean is the
+  accuracy lost. The exact test of the binomial's kind (matched pairs: Suissa and Shuster 1991): losses less gains, in standard
+  deviations that are estimated from the gains (Tango 1998), against the strictness at which the test is valid whatever the
+  unknown share of gains. It rejects more often with fewer losses and with more gains, so the worst case lies where exactly
+  epsilon is lost (Roehmel and Mansmann 1999), and the probability over a short interval of shares is bounded by that at its
+  two ends: the largest over all intervals is an exact sum each, no simulation and no limit theorem. Without gains it allows as
+  many losses as the binomial test, and each gain pays for one loss more.
 - *a bounded loss* in 0..1 (missed boxes, costs that differ by class, over their largest): Hoeffding and Bentkus, whichever is
   smaller (Bates, Angelopoulos, Lei, Malik, Jordan 2021, arXiv 2101.02703).
-- *the signed gap*, labels needed: +1 where upstream alone is right, -1 where the device alone is, 0 else. Its mean is the
-  accuracy lost. A gambler who bets against "the mean is at least epsilon", stakes chosen from the past alone, has a fortune
-  that is a non-negative supermartingale if that is true; 1 / (its largest value) is a p-value (Ville 1939; Waudby-Smith and
-  Ramdas 2024, arXiv 2010.09686). Tighter where the two err alike, and where the device is sometimes the better one.
+- *a bounded loss of any sign*: a gambler who bets against "the mean is at least epsilon", stakes chosen from the past alone, has
+  a fortune that is a non-negative supermartingale if that is true; 1 / (its largest value) is a p-value (Ville 1939;
+  Waudby-Smith and Ramdas 2024, arXiv 2010.09686). It learns how little losses vary, which the other bounds do not.
 
 **What is assumed.** Calibration samples and later inputs are exchangeable: drawn alike, in no order that matters. Frames of
 one camera a moment apart are not. Upstream's decisions are those of calibration time. Nothing is assumed of the score: a bad
@@ -31,31 +37,25 @@ one makes the promise expensive, not false.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
 from edgewise.errors import DataError, InputError
-from edgewise.measure.intervals import binomial_at_most
 from edgewise.measure.npz import Array
+from edgewise.routing.rejection import Test, rejecter
 
 __all__ = [
-    "Fitted",
-    "Promise",
-    "Test",
-    "fit_agreement",
-    "fit_gap",
-    "fit_groups",
-    "fit_loss",
-    "least_samples",
-    "oracle_offload",
-]
+    "Fitted", "Promise", "Test", "fit_agreement", "fit_gap", "fit_groups", "fit_loss", "fit_sequence", "fit_threshold",
+    "least_samples", "oracle_offload",
+]  # fmt: skip
 
-Test = Literal["binomial", "hoeffding-bentkus", "betting"]
-_STEPS = 400  # thresholds that are tested where a test costs something: quantiles of the score, fixed before any loss is seen
-_BET = 0.75  # of the largest stake that cannot ruin the gambler
+_STEPS = 400  # thresholds that are tested where a test is slow: quantiles of the score, fixed before any loss is seen
+_MONOTONE = ("binomial", "hoeffding-bentkus")
+_ROUNDING = 1e-12  # of a sum that is held against epsilon
+_MANY = 50_000  # samples up to which the limits of the trinomial test take seconds to compute
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,8 @@ class Promise:
 class Fitted:
     """threshold: an input is kept where its score is at least this; infinity keeps none. offload: share of the calibration samples
     that is passed on. lost: what the kept ones lost, over all. oracle: the offload of the laxest threshold at which *these samples*
-    lose no more than epsilon: what a promise costs is the distance between the two. test: by which p-value.
+    lose no more than epsilon: what a promise costs is the distance between the two. test: by which p-value. blocks: how many of
+    correlated samples there are; 0 where each sample counts by itself.
     """
 
     promise: Promise
@@ -87,6 +88,7 @@ class Fitted:
     oracle: float
     samples: int
     test: Test
+    blocks: int = 0
 
     def keeps(self, score: Array) -> Array:
         """(N,) of bool: what the device answers itself."""
@@ -104,45 +106,78 @@ def fit_agreement(score: Array, disagree: Array, promise: Promise) -> Fitted:
 
     Raises DataError where the arrays do not fit, or are too few for the promise, with how many more are needed.
     """
-    _check(score, disagree, promise, bool)
-    counts = np.arange(len(score) + 1)
-    # The most losses that still reject: the same for every threshold, since the number of samples is.
-    most = (
-        int(np.searchsorted(_tails(len(score), promise.epsilon, promise.delta, counts), promise.delta, side="right"))
-        - 1
-    )
-    return _fitted(score, disagree.astype(np.float64), promise, "binomial", lambda kept: kept.sum() <= most)
+    _check(score, disagree, bool)
+    return fit_threshold(score, disagree.astype(np.float64), promise, "binomial")
 
 
 def fit_loss(score: Array, loss: Array, promise: Promise) -> Fitted:
     """By a loss in 0..1 of what the device would answer; score, loss: (N,) of floats. Raises DataError as ``fit_agreement``."""
-    _check(score, loss, promise, float)
-    if loss.min() < 0 or loss.max() > 1:
-        raise DataError(
-            f"losses lie in 0..1, not {loss.min():g}..{loss.max():g}",
-            remedy="Divide them, and epsilon, by the largest.",
-        )
-
-    def rejected(kept: Array) -> bool:
-        return _hoeffding_bentkus(float(kept.mean()), len(kept), promise.epsilon) <= promise.delta
-
-    return _fitted(score, loss.astype(np.float64), promise, "hoeffding-bentkus", rejected)
+    return fit_threshold(score, loss, promise, "hoeffding-bentkus")
 
 
 def fit_gap(score: Array, right: Array, upstream_right: Array, promise: Promise, seed: int = 0) -> Fitted:
-    """By accuracy lost; right, upstream_right: (N,) of bool. seed: of the order in which samples are bet on.
+    """By accuracy lost; right, upstream_right: (N,) of bool. seed: of the order of bets, where there are too many for exact limits.
 
     Raises DataError as ``fit_agreement``.
     """
-    _check(score, right, promise, bool)
-    _check(score, upstream_right, promise, bool)
+    _check(score, right, bool)
+    _check(score, upstream_right, bool)
     gap = upstream_right.astype(np.float64) - right.astype(np.float64)
-    order = np.random.default_rng(seed).permutation(len(score))
+    return fit_threshold(score, gap, promise, "trinomial" if len(score) <= _MANY else "betting", seed=seed)
 
-    def rejected(kept: Array) -> bool:
-        return _fortune(promise.epsilon - kept[order], promise.epsilon) >= 1 / promise.delta
 
-    return _fitted(score, gap, promise, "betting", rejected)
+def fit_threshold(
+    score: Array, loss: Array, promise: Promise, test: Test, *, block: Array | None = None, seed: int = 0
+) -> Fitted:
+    """From the strictest threshold on as long as ``test`` rejects.
+
+    loss: (N,) of floats, as ``test`` takes them. block: (N,), which samples belong together: then each block counts once, with the
+    mean of its losses, and only the tests for losses between the whole numbers can be used. seed: of the order of bets.
+    Raises DataError where arrays do not fit the test or each other, or are too few for the promise.
+    """
+    _check(score, loss, float)
+    blocks, unit = _units(block, len(score))
+    units = blocks or len(score)
+    least = least_samples(promise)
+    if units < least:
+        what = "blocks" if blocks else "samples"
+        raise DataError(
+            f"{units} {what} are too few to promise {promise.epsilon:g} with a chance of {promise.delta:g} to fail",
+            remedy=f"About {least - units} more are needed before anything can be kept, or a larger epsilon.",
+        )
+    order, ends = _by_score(score)
+    weight = loss / np.bincount(unit)[unit]
+    rejected = rejecter(test, units, promise.epsilon, promise.delta, seed)
+    rejected(_kept(weight, unit, units))  # losses that the test is not for are refused, wherever they are
+    if (
+        test in _MONOTONE
+    ):  # with what is kept only grows what is lost: the first that is not rejected is found by halves
+        best = bisect_left(
+            ends, True, key=lambda end: not rejected(_kept(weight[order[:end]], unit[order[:end]], units))
+        )
+    else:
+        if len(ends) > _STEPS:
+            ends = ends[np.linspace(0, len(ends) - 1, _STEPS).astype(int)]
+        best = fit_sequence(_growing(weight, unit, order, ends, units), promise, test, seed)
+    end = int(ends[best - 1]) if best else 0
+    threshold = float(score[order[end - 1]]) if end else math.inf
+    oracle, lost = oracle_offload(score, loss, promise.epsilon, block), float(weight[order[:end]].sum() / units)
+    return Fitted(promise, threshold, 1 - end / len(score), lost, oracle, len(score), test, blocks)
+
+
+def fit_sequence(losses: Iterable[Array], promise: Promise, test: Test, seed: int = 0) -> int:
+    """How many of the first configurations keep the promise: fixed-sequence testing over anything, in an order fixed beforehand.
+
+    losses: for each configuration those of all samples, or of all blocks, (N,), 0 where passed on; each is used before the next
+    is asked for, so that one array may be written again and again. The order must not come from these samples.
+    """
+    found, rejected = 0, None
+    for row in losses:
+        rejected = rejected or rejecter(test, len(row), promise.epsilon, promise.delta, seed)
+        if not rejected(row):
+            break
+        found += 1
+    return found
 
 
 def fit_groups(
@@ -165,79 +200,53 @@ def fit_groups(
     return found
 
 
-def oracle_offload(score: Array, loss: Array, epsilon: float) -> float:
+def oracle_offload(score: Array, loss: Array, epsilon: float, block: Array | None = None) -> float:
     """The least offload at which *these* samples lose at most epsilon: what only somebody who knows the truth could choose."""
     order, ends = _by_score(score)
-    lost = np.concatenate([[0.0], np.cumsum(loss[order].astype(np.float64))])[ends] / len(score)
-    return 1 - float(ends[lost <= epsilon].max(initial=0)) / len(score)
+    blocks, unit = _units(block, len(score))
+    weight = loss.astype(np.float64) / (np.bincount(unit)[unit] * (blocks or len(score)))
+    lost = np.concatenate([[0.0], np.cumsum(weight[order])])[ends]
+    return 1 - float(ends[lost <= epsilon + _ROUNDING].max(initial=0)) / len(score)
 
 
-def _fitted(score: Array, loss: Array, promise: Promise, test: Test, rejected: Callable[[Array], bool]) -> Fitted:
-    """From the strictest threshold on as long as the test rejects; ``rejected`` is given the losses (N,), 0 where passed on."""
-    order, ends = _by_score(score)
-    ends = ends[np.isfinite(score[order[ends - 1]])]  # a sample of which nothing is known is never kept
-    if test != "binomial" and len(ends) > _STEPS:
-        ends = ends[np.linspace(0, len(ends) - 1, _STEPS).astype(int)]
-    kept, best = np.zeros(len(score)), 0
-    for start, end in zip(np.concatenate([[0], ends[:-1]]), ends, strict=True):
-        kept[order[start:end]] = loss[order[start:end]]
-        if not rejected(kept):
-            kept[order[best:end]] = 0
-            break
-        best = int(end)
-    threshold = float(score[order[best - 1]]) if best else math.inf
-    oracle = oracle_offload(score, loss, promise.epsilon)
-    return Fitted(promise, threshold, 1 - best / len(score), float(kept.mean()), oracle, len(score), test)
+def _units(block: Array | None, samples: int) -> tuple[int, Array]:
+    """How many blocks, 0 for none; and which unit each sample is of."""
+    if block is None:
+        return 0, np.arange(samples)
+    if block.shape != (samples,):
+        raise DataError(f"each of {samples} samples is of one block, not {block.shape}")
+    names, unit = np.unique(block, return_inverse=True)
+    return len(names), unit
+
+
+def _kept(weight: Array, unit: Array, units: int) -> Array:
+    return np.bincount(unit, weight, minlength=units)
+
+
+def _growing(weight: Array, unit: Array, order: Array, ends: Array, units: int) -> Iterator[Array]:
+    """What each threshold loses, by unit: always the same array."""
+    kept = np.zeros(units)
+    for start, end in zip(np.concatenate([[0], ends])[:-1], ends, strict=True):
+        np.add.at(kept, unit[order[start:end]], weight[order[start:end]])
+        yield kept
 
 
 def _by_score(score: Array) -> tuple[Array, Array]:
-    """Samples from the surest on, and how many of them each threshold keeps: equal scores are kept together."""
+    """Samples from the surest on, and how many of them each threshold keeps: equal scores are kept together, and a sample of which
+    nothing is known (-inf) never.
+    """
     order = np.argsort(-score, kind="stable")
     ranked = score[order]
     ends = np.append(np.flatnonzero(ranked[1:] < ranked[:-1]) + 1, len(score))
-    return order, ends
+    return order, ends[np.isfinite(ranked[ends - 1])]
 
 
-def _tails(samples: int, epsilon: float, delta: float, counts: Array) -> Array:
-    """P(Bin(samples, epsilon) <= k) for k = 0, 1, ... up to the first that is above delta."""
-    found = []
-    for count in counts:
-        found.append(binomial_at_most(int(count), samples, epsilon))
-        if found[-1] > delta:
-            break
-    return np.array(found)
-
-
-def _hoeffding_bentkus(mean: float, samples: int, epsilon: float) -> float:
-    if mean >= epsilon:
-        return 1.0
-    relative = (mean * math.log(mean / epsilon) if mean else 0.0) + (1 - mean) * math.log((1 - mean) / (1 - epsilon))
-    bentkus = math.e * binomial_at_most(math.ceil(samples * mean - 1e-9), samples, epsilon)
-    return min(math.exp(-samples * relative), bentkus, 1.0)
-
-
-def _fortune(won: Array, epsilon: float) -> float:
-    """The largest value of a fortune of 1 that is bet on ``won`` (N,) in turn: each at least epsilon - 1, the mean not above 0."""
-    # What was won so far, shrunk towards little: a stake never depends on what it is bet on.
-    before = np.arange(len(won)) + 1.0
-    mean = (np.cumsum(won) - won) / before
-    square = (np.cumsum(np.square(won)) - np.square(won) + 0.25 * epsilon) / before
-    stake = np.clip(mean / np.maximum(square, 1e-12), 0, _BET / (1 - epsilon))
-    return float(np.exp(np.cumsum(np.log1p(stake * won)).max(initial=0.0)))
-
-
-def _check(score: Array, other: Array, promise: Promise, kind: type) -> None:
+def _check(score: Array, other: Array, kind: type) -> None:
     if score.ndim != 1 or score.shape != other.shape or score.dtype.kind != "f":
         raise DataError(
             f"scores are (N,) of floats beside (N,), not {score.dtype}{score.shape} and {other.dtype}{other.shape}"
         )
-    if (other.dtype.kind == "b") != (kind is bool) or not (score < np.inf).all():
+    if other.dtype.kind != ("b" if kind is bool else "f") or not (score < np.inf).all():
         raise DataError(
             "scores are finite, or -inf for what is never kept; right, wrong and disagreement are of bool, losses of floats"
-        )
-    least = least_samples(promise)
-    if len(score) < least:
-        raise DataError(
-            f"{len(score)} samples are too few to promise {promise.epsilon:g} with a chance of {promise.delta:g} to fail",
-            remedy=f"About {least - len(score)} more are needed before anything can be kept, or a larger epsilon.",
         )
