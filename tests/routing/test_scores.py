@@ -88,14 +88,14 @@ def test_vector_scaling_finds_what_was_done_to_each_class() -> None:
     each, bias = np.array([0.5, 1.0, 2.0]), np.array([1.0, 0.0, -1.0])
     odds = np.exp(given_ * each + bias)
     y = (odds.cumsum(axis=1) > chance.random((8000, 1)) * odds.sum(axis=1, keepdims=True)).argmax(axis=1)
-    found, moved = fit_vector(given_, y)
+    found, moved = fit_vector(given_, y, ridge=1.0)
     np.testing.assert_allclose(found, each, atol=0.08)
     np.testing.assert_allclose(moved - moved.mean(), bias - bias.mean(), atol=0.1)
 
 
 def test_a_class_that_never_came_has_a_bias_all_the_same() -> None:
     given_ = np.random.default_rng(0).normal(0, 1, (40, 4))
-    each, bias = fit_vector(given_, np.arange(40) % 3)
+    each, bias = fit_vector(given_, np.arange(40) % 3, ridge=1.0)
     assert np.isfinite(each).all()
     assert bias[3] < -1
     assert np.isfinite(fit_vector(given_, np.zeros(40, int))[1]).all()

@@ -221,12 +221,11 @@ class Entropy:
         if self.logits.plain:
             return _known(row.dot(np.log(np.maximum(row, _FLOOR))).item())
         row -= row.item(row.argmax())
+        if row.item(row.argmin()) == NOT_SURE:  # a class that was ruled out has no share, and 0 times infinity is not 0
+            np.maximum(row, _DEEPEST, out=row)
         shares = _exp(row)
         total = _sum(shares).item()
-        found: float = shares.dot(row).item()
-        if found != found:  # noqa: PLR0124  (NaN: a class that was ruled out has no share, and 0 times infinity is not 0)
-            found = shares.dot(np.maximum(row, _DEEPEST)).item()
-        return _known(found / total - log(total)) if total > 0 else NOT_SURE
+        return _known(shares.dot(row).item() / total - log(total)) if total > 0 else NOT_SURE
 
     def scores(self, outputs: Mapping[str, Array]) -> Array:
         with np.errstate(all="ignore"):

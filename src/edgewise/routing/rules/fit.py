@@ -41,9 +41,9 @@ def fit_rule(
     """The rule ``name``, fitted to what a model answered on samples that nothing else rests on.
 
     outputs: by the interface's name, (N, ...). decision: the one that decides. y: (N,) the class of each sample, or its value for
-    regression, true or by upstream; a class that the model does not have (-1) is none of those known. Without it, what can do
-    without is left at its default. lost: (N,) what answering each sample would lose, as floats or bools. scale: of a
-    quantized deciding output. hints: what outputs do not say themselves.
+    regression, or (N, m, 6 or 5) its objects: true, or by upstream. A class that the model does not have (-1) is none of those
+    known. Without it, what can do without is left at its default. lost: (N,) what answering each sample would lose, as floats
+    or bools. scale: of a quantized deciding output. hints: what outputs do not say themselves.
 
     Raises InputError for a name that is not known, DataError where it does not fit these outputs, or needs what was not given.
     """
@@ -69,7 +69,7 @@ def _fit_classes(name: str, samples: Samples) -> NeedyRule:
     if source.form == "winner" or name == "max-logit" or (samples.y is None and not name.startswith("vector-")):
         return make(name, bare)
     rows = bare.unscaled(samples.outputs)
-    known, classes = samples.known(rows.shape[1])
+    known, classes = samples.known(rows.shape[1], decided=True)
     if not name.startswith("vector-"):
         return make(name, Logits(source, fit_temperature(rows[known], classes)))
     each, bias = fit_vector(rows[known], classes)
@@ -121,12 +121,12 @@ def _fit_joined(name: str, samples: Samples) -> NeedyRule:
     confidence, scope = _fit(hints.confidence, samples), _fit(hints.scope, samples)
     outputs = samples.outputs
     if samples.y is not None:
-        inside = samples.known(find_width(outputs, samples))[0]
+        inside = samples.known(_width(outputs, samples), decided=True)[0]
         outputs = {output: values[inside] for output, values in outputs.items()}
     return WithScope(confidence, scope, _ranks(confidence.scores(outputs)), _ranks(scope.scores(outputs)))
 
 
-def find_width(outputs: Mapping[str, Array], samples: Samples) -> int:
+def _width(outputs: Mapping[str, Array], samples: Samples) -> int:
     """How many classes a classifier has scores for."""
     return max(2, find_source(outputs, samples.decision, samples.scale).rows(outputs).shape[1])
 

@@ -7,6 +7,7 @@ Chosen from a small grid by the area under the curve of what is lost as ever mor
 import numpy as np
 
 from edgewise.errors import DataError
+from edgewise.routing.losses.boxes import Boxes
 from edgewise.routing.rules.boxes import BoxConfidence
 from edgewise.routing.rules.samples import Samples
 from edgewise.routing.rules.source import Source
@@ -21,14 +22,16 @@ _LEAST_EMPTY = 20  # images without a box, before their worth is a matter of dat
 
 
 def fit_boxes(_: str, samples: Samples) -> BoxConfidence:
-    """``box-confidence``; ``samples.lost`` says what each image would lose; without it, nothing near the cut counts and an empty
-    image is worth nothing.
+    """``box-confidence``. What each image would lose is in ``samples.lost``, or follows from the objects of upstream or the truth
+    in ``samples.y``. With neither, nothing near the cut counts, and an empty image is worth nothing.
     """
     boxes = samples.outputs[samples.decision]
     if boxes.ndim != 3 or boxes.shape[2] != 6:
         raise DataError(f"detections are (N, k, 6), not {boxes.shape}")
     source, cut = Source(samples.decision, "values"), samples.hints.cut or 0.0
     best, lost = BoxConfidence(source, cut, cut), samples.lost
+    if lost is None and samples.y is not None:
+        lost = Boxes(cut=cut).disagree(boxes, samples.y)
     if lost is None:
         return best
     if lost.shape != (len(boxes),):

@@ -48,7 +48,7 @@ def _compared(samples: Samples) -> Source:
 
 
 def _prototypes(rows: Array, samples: Samples) -> tuple[Array, tuple[int, ...]]:
-    if samples.y is None:
+    if samples.y is None or samples.y.ndim != 1 or samples.y.dtype.kind not in "iu":
         return centres(rows, samples.hints.prototypes, samples.hints.seed), ()
     known, y = samples.known()
     group = np.unique(y)

@@ -16,8 +16,8 @@ __all__ = ["KINDS", "Family", "Kind", "default_rule", "load", "rules_for"]
 @dataclass(frozen=True, slots=True)
 class Kind:
     """module: of this package, that has the rule. tasks: that it is for, in the words of a bundle's document, and "sequence" for
-    scores at each step. learns: what it has to be fitted with: "" nothing, "y" the classes or values of the samples, true or
-    upstream's. scope: whether it tells inputs that belong to no class from those that do.
+    scores at each step. learns: "y" where so much is fitted (to the classes or values of samples, true or upstream's) that the
+    rule looks better on those samples than on others, else "". scope: whether it tells inputs that belong to no class.
     """
 
     module: str
@@ -45,14 +45,14 @@ KINDS: Mapping[str, Kind] = MappingProxyType({
     "vector-margin": Kind("classes", _CLASSES, "y"),
     "vector-entropy": Kind("classes", _CLASSES, "y"),
     "vector-energy": Kind("classes", _CLASSES, "y", scope=True),
-    "box-confidence": Kind("boxes", ("detection",)),
+    "box-confidence": Kind("boxes", ("detection",), "y"),
     "least-label": Kind("labels", ("multilabel",)),
     "label-set": Kind("labels", ("multilabel",)),
     "threshold-distance": Kind("quantities", ("anomaly",)),
     "residual-scale": Kind("quantities", ("regression",), "y"),
     "interval-width": Kind("quantities", ("regression",)),
-    "prototype-ratio": Kind("prototypes", ("embedding",)),
-    "prototype-similarity": Kind("prototypes", ("embedding", "classification"), scope=True),
+    "prototype-ratio": Kind("prototypes", ("embedding",), "y"),
+    "prototype-similarity": Kind("prototypes", ("embedding", "classification"), "y", scope=True),
     "mahalanobis": Kind("prototypes", ("embedding", "classification"), "y", scope=True),
     "with-scope": Kind("joined", _CLASSES, "y", scope=True),
     "sequence-mean": Kind("sequences", ("sequence",)),

@@ -6,13 +6,14 @@ the sigmoid of its distance from the cut.
 """
 
 from collections.abc import Mapping
+from math import exp
 from typing import Any, final
 
 import numpy as np
 
 from edgewise.bundle.fields import Form
 from edgewise.records import dataclass
-from edgewise.routing.rules.source import Need, NeedyRule, Source, finite, read_source
+from edgewise.routing.rules.source import NOT_SURE, Need, NeedyRule, Source, finite, read_source
 from edgewise.runtime.answer import SET_FROM
 from edgewise.runtime.engine import Array
 
@@ -38,9 +39,9 @@ class LeastLabel:
         distance -= self.cut
         if self.source.form == "scores":
             nearest = np.minimum.reduce(np.abs(distance)).item()
-        else:
-            nearest = np.minimum.reduce(np.maximum(distance / (1 - self.cut), distance / -self.cut)).item()
-        return _sure(nearest, self.source.form).item() if nearest - nearest == 0.0 else -np.inf
+            return 1 / (1 + exp(-nearest)) if nearest - nearest == 0.0 else NOT_SURE
+        nearest = np.minimum.reduce(np.maximum(distance / (1 - self.cut), distance / -self.cut)).item()
+        return 0.5 + 0.5 * nearest if nearest - nearest == 0.0 else NOT_SURE
 
     def scores(self, outputs: Mapping[str, Array]) -> Array:
         return finite(_sure(_distances(self.source, self.cut, outputs).min(axis=1), self.source.form))
@@ -86,7 +87,7 @@ def _distances(source: Source, cut: float, outputs: Mapping[str, Array]) -> Arra
     return away
 
 
-def _sure(distance: Any, form: str) -> Any:
+def _sure(distance: Array, form: str) -> Array:
     return 1 / (1 + np.exp(-distance)) if form == "scores" else 0.5 + 0.5 * distance
 
 

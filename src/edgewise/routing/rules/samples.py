@@ -7,6 +7,7 @@ import numpy as np
 
 from edgewise.errors import DataError
 from edgewise.records import dataclass
+from edgewise.runtime.decision import winners
 from edgewise.runtime.engine import Array
 
 __all__ = ["Hints", "Samples"]
@@ -49,11 +50,14 @@ class Samples:
     scale: tuple[float, int]
     hints: Hints
 
-    def known(self, classes: float = inf) -> tuple[Array, Array]:
-        """(N,) of bool, which samples are of a class in 0..classes - 1, and those classes."""
-        y = self.y
-        if y is None:
+    def known(self, classes: float = inf, *, decided: bool = False) -> tuple[Array, Array]:
+        """(N,) of bool, which samples are of a class in 0..classes - 1, and those classes.
+
+        decided: whether ``y`` may be a classifier's output too, whose winners count.
+        """
+        if self.y is None:
             raise DataError("this rule is fitted to classes: the true ones, or those that upstream decided")
+        y = winners(self.y) if self.y.ndim == 2 and decided else self.y
         if y.shape != (len(self.outputs[self.decision]),) or y.dtype.kind not in "iu":
             raise DataError(f"classes are integers, one for each sample, not {y.dtype}{y.shape}")
         inside = (y >= 0) & (y < classes)

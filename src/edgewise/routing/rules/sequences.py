@@ -52,17 +52,19 @@ class SequenceConfidence:
             else:
                 logs = np.log(np.maximum(largest, _FLOOR))
         counts = np.ones(winner.shape, bool)
-        if self.skip:
-            counts &= ~np.isin(winner, self.skip)
         if self.lengths:
             ends = outputs[self.lengths].reshape(len(steps), -1)[:, :1]
             counts &= np.arange(winner.shape[1]) < ends
+        bad = (counts & ~np.isfinite(largest)).any(axis=1)
+        if self.skip:
+            counts &= ~np.isin(winner, self.skip)
         number = counts.sum(axis=1)
         if self.least:
             found = np.where(counts, logs, np.inf).min(axis=1, initial=np.inf)
         else:
             found = np.where(counts, logs, 0).sum(axis=1) / np.maximum(number, 1)
-        return finite(np.where(number > 0, np.exp(np.where(number > 0, found, 0)), self.empty))
+        sure = np.where(number > 0, np.exp(np.where(number > 0, found, 0)), self.empty)
+        return finite(np.where(bad, np.nan, sure))
 
     def to_json(self) -> dict[str, Any]:
         value: dict[str, Any] = {"name": self.name, "of": self.source.to_json(), "empty": self.empty}
