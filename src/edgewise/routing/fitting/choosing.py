@@ -27,6 +27,7 @@ from edgewise.routing.risk import least_samples
 from edgewise.routing.rule import Rule
 from edgewise.routing.rules.fit import fit_rule
 from edgewise.routing.rules.kinds import KINDS, rules_for
+from edgewise.runtime.decision import winners
 
 __all__ = ["calibrate"]
 
@@ -56,8 +57,8 @@ def calibrate(
     chance = split(
         len(upstream), choice=_is_choice(judged, names, len(upstream), wanted), block=wanted.block, seed=seed
     )
-    y_or_decided = y if y is not None else upstream
-    scored = [_scored(each, names, decision, y_or_decided, chance, wanted) for each in judged]
+    taught = y if y is not None else winners(upstream) if task == "classification" else upstream
+    scored = [_scored(each, names, decision, taught, chance, wanted) for each in judged]
 
     def chosen_among(losses: tuple[Loss, ...]) -> list[Choice]:
         pairs = zip(judged, scored, strict=True)
