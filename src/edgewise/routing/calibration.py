@@ -105,9 +105,14 @@ class Calibration:
         return self.then[0].variant if self.then else ""
 
     @property
+    def stages(self) -> tuple[Then, ...]:
+        """Every variant's part, its own first, in the order in which they are asked."""
+        return (Then(self.variant, self.rule, self.threshold, self.by_group), *self.then)
+
+    @property
     def variants(self) -> tuple[str, ...]:
         """All that it is about, in the order in which they are asked."""
-        return (self.variant, *(stage.variant for stage in self.then))
+        return tuple(stage.variant for stage in self.stages)
 
     def to_json(self) -> dict[str, Any]:
         value = {
@@ -183,8 +188,8 @@ def own_calibration(
         )  # fmt: skip
     found = max(fitting, key=_order)[1]
     try:
-        for rule in (found.rule, *(stage.rule for stage in found.then)):
-            read_rule(rule, bundle.document.outputs)
+        for stage in found.stages:
+            read_rule(stage.rule, bundle.document.outputs)
     except DocumentError as error:
         raise CalibrationError(
             f"the calibration of {variant} does not fit the model: {error.what}", remedy=_REMEDY

@@ -16,7 +16,7 @@ import numpy as np
 
 from edgewise.measure.npz import Array
 from edgewise.routing.fitting.points import NEAR, Part, point_of, sample_weights
-from edgewise.routing.fitting.predicting import levels
+from edgewise.routing.fitting.predicting import levels, unit_means
 from edgewise.routing.fitting.single import Choice, slack
 from edgewise.routing.fitting.split import Split
 from edgewise.routing.fitting.types import Cost, Curve, Fit, Point, Stage
@@ -59,7 +59,7 @@ def draw_path(first: Array, first_loss: Array, second: Array, second_loss: Array
         pairs = (allowed / ratio if np.isfinite(ratio) else np.full(_STEPS, -1.0)), allowed
     else:
         pairs = allowed, (allowed * ratio if ratio else np.full(_STEPS, -1.0))
-    kept = _gradually(_kept_at(one, pairs[0]), _kept_at(other, pairs[1]), len(first))
+    kept = _gradually(_kept_at(one, pairs[0]), _kept_at(other, pairs[1]), len(first), ratio)
     return Path(_thresholds(first, kept[0]), _thresholds(second, kept[1]))
 
 
@@ -73,7 +73,7 @@ def plan_cascade(
     units = len(chance.promising) if block is None else len(np.unique(block[chance.promising]))
     scores = first.scored.score[rows], second.scored.score[rows]
     losses = first.judged.losses[first.loss][rows], second.judged.losses[second.loss][rows]
-    allowed = levels(first.test, np.concatenate(losses), promise, units)
+    allowed = levels(first.test, np.concatenate([unit_means(each, own) for each in losses]), promise, units)
     found: Plan | None = None
     for ratio in _RATIOS:
         path = draw_path(scores[0], losses[0], scores[1], losses[1], ratio)
@@ -118,7 +118,7 @@ def fit_cascade(
                 pair[1].variant, plan.second.scored.rule.to_json(), limits[1], {}, float((~first).mean()), float(second.mean())
             ),
         ),
-        plan.first.loss, plan.test, len(rows), len(chance.choosing), chosen, oracle, points[usual], points[-1], points[0],
+        plan.first.loss, plan.test, len(rows), len(chance.choosing), chosen, oracle, points[usual], there.alone(), points[0],
         Curve(
             plan.path.first, np.array([point.offload for point in points]), lost,
             None if None in accuracy else np.array(accuracy, np.float64),
@@ -164,7 +164,14 @@ class _Walk:
             yield found if unit is None else np.bincount(unit, found) / np.bincount(unit)
 
     def point(self, step: int) -> Point:
-        first, second = self.kept(step)
+        return self._point(step, *self.kept(step))
+
+    def alone(self) -> Point:
+        """Nothing passed on: what the first variant does not keep at the end of the path, the second one answers."""
+        first, _ = self.kept(-1)
+        return self._point(-1, first, ~first)
+
+    def _point(self, step: int, first: Array, second: Array) -> Point:
         parts: Sequence[Part] = (Part(first, self.lost[0], self.right[0]), Part(second, self.lost[1], self.right[1]))
         threshold = float(self.path.first[step])
         weight = sample_weights(len(first), self.block)
@@ -188,9 +195,10 @@ def _kept_at(risks: tuple[Array, Array], allowed: Array) -> Array:
     return found
 
 
-def _gradually(first: Array, second: Array, samples: int) -> tuple[Array, Array]:
-    """From none on, and with steps between where many samples come at once: the surest are often all without a loss."""
-    first, second = np.concatenate([[0], first]), np.concatenate([[0], second])
+def _gradually(first: Array, second: Array, samples: int, ratio: float) -> tuple[Array, Array]:
+    """From none to all, and with steps between where many samples come at once: the surest are often all without a loss."""
+    last = (first[-1], samples) if ratio else (samples, 0)
+    first, second = np.concatenate([[0], first, [last[0]]]), np.concatenate([[0], second, [last[1]]])
     leap = np.maximum(np.diff(first), np.diff(second))
     at = np.concatenate([[0], np.cumsum(np.ceil(leap / max(_LEAP * samples, 1)))])
     every = np.arange(at[-1] + 1)

@@ -10,6 +10,7 @@ add up. So it can happen that another variant came out cheaper in the end; it is
 Where nothing is to be chosen (one variant, one rule without parameters, one test) all samples are for the promise.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
@@ -20,13 +21,14 @@ from edgewise.measure.npz import Array
 from edgewise.routing.fitting.cascade import fit_cascade, plan_cascade
 from edgewise.routing.fitting.judging import Judged, judge, losses_for, tests_for
 from edgewise.routing.fitting.single import Choice, Scored, choose_rule, fit_single
-from edgewise.routing.fitting.split import Split, split
+from edgewise.routing.fitting.split import CHOOSING, Split, split
 from edgewise.routing.fitting.types import Calibrated, Fit, Loss, Recorded, Wanted
 from edgewise.routing.losses import judge_for
 from edgewise.routing.risk import least_samples
 from edgewise.routing.rule import Rule
 from edgewise.routing.rules.fit import fit_rule
 from edgewise.routing.rules.kinds import KINDS, rules_for
+from edgewise.runtime.decision import winners
 
 __all__ = ["calibrate"]
 
@@ -53,11 +55,9 @@ def calibrate(
         for each in recorded
     ]  # fmt: skip
     names = rules_for(task) if wanted.rules == (_AUTO,) else wanted.rules
-    chance = split(
-        len(upstream), choice=_is_choice(judged, names, len(upstream), wanted), block=wanted.block, seed=seed
-    )
-    y_or_decided = y if y is not None else upstream
-    scored = [_scored(each, names, decision, y_or_decided, chance, wanted) for each in judged]
+    chance, notes = _chance(judged, names, len(upstream), wanted, seed)
+    taught = y if y is not None else winners(upstream) if task == "classification" else upstream
+    scored = [_scored(each, names, decision, taught, chance, wanted) for each in judged]
 
     def chosen_among(losses: tuple[Loss, ...]) -> list[Choice]:
         pairs = zip(judged, scored, strict=True)
@@ -74,7 +74,7 @@ def calibrate(
         cascade, expected = _cascade([chosen_among((loss,)) for loss in losses], chance, wanted, seed)
         if expected < choices[cheapest].cost:
             chosen = cascade
-    return Calibrated(chosen, tuple(fits), cascade, tuple(_notes(chosen, fits, judged, wanted)))
+    return Calibrated(chosen, tuple(fits), cascade, (*notes, *_notes(chosen, fits, judged, wanted)))
 
 
 def _check(recorded: Sequence[Recorded], upstream: Array, wanted: Wanted, y: Array | None) -> None:
@@ -100,6 +100,32 @@ def _check(recorded: Sequence[Recorded], upstream: Array, wanted: Wanted, y: Arr
         )
 
 
+def _chance(
+    judged: Sequence[Judged], names: Sequence[str], samples: int, wanted: Wanted, seed: int
+) -> tuple[Split, list[str]]:
+    """Who chooses and who promises. Where there are not enough for both, the first rule is taken and all are for the promise."""
+    if not _is_choice(judged, names, samples, wanted):
+        return split(samples, choice=False), []
+    chance, block = split(samples, choice=True, block=wanted.block, seed=seed), wanted.block
+    least, kept = least_samples(wanted.promise), chance.promising
+    left = len(kept) if block is None else len(np.unique(block[kept]))
+    if left >= least:
+        return chance, []
+    if len(judged) > 1 or _learns(names[0]):
+        what = "samples" if block is None else "blocks"
+        raise DataError(
+            f"{left} {what} are left for the promise where some choose among variants and rules, and {least} are the least",
+            remedy=f"About {math.ceil((least - left) / (1 - CHOOSING))} more are needed, or name one variant and one rule.",
+        )
+    return split(samples, choice=False), [
+        f"There are too few samples to choose with, so {names[0]} was taken as the rule."
+    ]
+
+
+def _learns(name: str) -> bool:
+    return name in KINDS and bool(KINDS[name].learns)
+
+
 def _is_choice(judged: Sequence[Judged], names: Sequence[str], samples: int, wanted: Wanted) -> bool:
     """Whether anything is left open, or a rule has something to learn."""
     tests = [
@@ -108,9 +134,7 @@ def _is_choice(judged: Sequence[Judged], names: Sequence[str], samples: int, wan
         for loss, values in each.losses.items()
         for test in tests_for(loss, values, samples, blocks=wanted.block is not None)
     ]
-    return (
-        wanted.cascade or len(names) > 1 or len(tests) > 1 or any(KINDS[name].learns for name in names if name in KINDS)
-    )
+    return len(judged) > 1 or len(names) > 1 or len(tests) > 1 or any(map(_learns, names))
 
 
 def _scored(each: Judged, names: Sequence[str], decision: str, y: Array, chance: Split, wanted: Wanted) -> list[Scored]:
@@ -119,25 +143,27 @@ def _scored(each: Judged, names: Sequence[str], decision: str, y: Array, chance:
     found, faults = [], []
     for name in names:
         try:
-            if not len(rows):
-                rule = fit_rule(name, outputs, decision)
-                found.append(Scored(rule, _scores(rule, outputs), np.zeros(0)))
-                continue
-            rule = _fitted(name, each, decision, y, rows)
+            rule = _fitted(name, each, decision, y, rows) if len(rows) else fit_rule(name, outputs, decision)
             score = _scores(rule, outputs)
-            learns = name in KINDS and KINDS[name].learns
-            found.append(Scored(rule, score, _on_trial(name, each, decision, y, rows) if learns else score[rows]))
-        except DataError as error:
+            found.append(
+                Scored(rule, score, _on_trial(name, each, decision, y, rows) if _learns(name) else score[rows])
+            )
+        except InputError as error:
             if wanted.rules != (_AUTO,):
                 raise
             faults.append(error)
     if not found:
-        raise faults[0] if faults else InputError("there is no rule to score these outputs with")
+        nothing = InputError(
+            "no rule fits this task", remedy='Name one: "graph-output" takes a score that the model itself gives.'
+        )
+        raise faults[0] if faults else nothing
     return found
 
 
 def _fitted(name: str, each: Judged, decision: str, y: Array, rows: Array) -> Rule:
-    return fit_rule(name, {key: array[rows] for key, array in each.recorded.outputs.items()}, decision, y=y[rows])
+    lost = next(iter(each.losses.values()))[rows]
+    outputs = {key: array[rows] for key, array in each.recorded.outputs.items()}
+    return fit_rule(name, outputs, decision, y=y[rows], lost=np.maximum(lost, 0))
 
 
 def _on_trial(name: str, each: Judged, decision: str, y: Array, rows: Array) -> Array:

@@ -16,7 +16,7 @@ __all__ = ["NEAR", "Part", "curve_of", "enough_to_be_near", "point_of", "sample_
 NEAR = 1.3
 _NEAR_AT_ALL = 0.005  # of offload: half a point is near an oracle that passes nothing on
 _POINTS = 400  # of a curve: more than a picture has columns
-_MOST = 30  # doublings of the samples that are thought of
+_MOST = 6  # doublings of the samples that are thought of: nobody records a hundred times as many
 
 
 @dataclass(frozen=True, slots=True, eq=False)

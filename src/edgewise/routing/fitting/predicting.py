@@ -8,7 +8,7 @@ from edgewise.measure.npz import Array
 from edgewise.routing.rejection import Test, harm_limits, largest_mean, most_losses
 from edgewise.routing.risk import Promise, oracle_offload
 
-__all__ = ["drawn_again", "level", "levels", "predicted_offload"]
+__all__ = ["drawn_again", "level", "levels", "predicted_offload", "unit_means"]
 
 # Few of those that choose lie near the level, so it is smeared: the order of two rules should not hang on one sample.
 _SMEAR = (0.6, 0.8, 1.0, 1.2, 1.4)
@@ -22,7 +22,7 @@ def level(test: Test, loss: Array, promise: Promise, units: int) -> float:
         return most_losses(units, epsilon, delta) / units
     if test == "hoeffding-bentkus":
         return largest_mean(units, epsilon, delta)
-    gains = float((loss < 0).mean())
+    gains = float(np.maximum(-loss, 0).mean())
     if test == "trinomial":
         limits = harm_limits(units, epsilon, delta)
         count = min(round(gains * units), len(limits) - 1)
@@ -39,15 +39,30 @@ def levels(test: Test, loss: Array, promise: Promise, units: int) -> Array:
 
 
 def predicted_offload(
-    score: Array, loss: Array, promise: Promise, test: Test, units: int, again: Sequence[Array]
+    score: Array,
+    loss: Array,
+    promise: Promise,
+    test: Test,
+    units: int,
+    again: Sequence[Array],
+    block: Array | None = None,
 ) -> Array:
     """(R,) mean offload at the levels around that of a fit on ``units``, for each of the samples drawn ``again``.
 
-    score, loss: (N,) of those that choose.
+    score, loss: (N,) of those that choose. block: (N,) or None.
     """
-    allowed = levels(test, loss, promise, units)
+    allowed = levels(test, unit_means(loss, block), promise, units)
     each = [[oracle_offload(score[rows], loss[rows], lost) for lost in allowed] for rows in again]
     return np.array(each).mean(axis=1)
+
+
+def unit_means(loss: Array, block: Array | None) -> Array:
+    """(N,) as it is, or the means of blocks."""
+    if block is None:
+        return loss
+    unit = np.unique(block, return_inverse=True)[1]
+    found: Array = np.bincount(unit, loss) / np.bincount(unit)
+    return found
 
 
 def drawn_again(samples: int, block: Array | None = None, draws: int = 20, seed: int = 0) -> list[Array]:

@@ -75,12 +75,13 @@ def choose_rule(
         raise DataError(f"there is no rule for the variant {judged.recorded.variant}")
     if not len(rows):
         return Choice(judged, scored[0], kinds[0][0], kinds[0][1], 1.0, cost.expected(seconds, 1.0))
-    again = drawn_again(len(rows), None if block is None else block[rows])
+    own = None if block is None else block[rows]
+    again = drawn_again(len(rows), own)
     compared = replace(promise, epsilon=min(max(promise.epsilon, _LOSSES / len(rows)), 0.5))
 
     def passed(option: _Option, promise: Promise) -> Array:
         candidate, loss, test = option
-        return predicted_offload(candidate.trial, judged.losses[loss][rows], promise, test, units, again)
+        return predicted_offload(candidate.trial, judged.losses[loss][rows], promise, test, units, again, own)
 
     each = [
         _best([(rule, loss, test) for rule in scored], lambda option: passed(option, compared)) for loss, test in kinds

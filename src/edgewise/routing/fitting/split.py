@@ -7,7 +7,7 @@ import numpy as np
 from edgewise.errors import DataError
 from edgewise.measure.npz import Array
 
-__all__ = ["Split", "split"]
+__all__ = ["CHOOSING", "Split", "split"]
 
 #: Share that chooses: rules and variants differ by more than a fifth of the samples can miss, and a promise made on four
 #: fifths costs a tenth more than on all.
