@@ -20,8 +20,8 @@ _MOST = 256  # names that are remembered
 class _Lookup:
     """One question to the resolver, whoever else has the same one meanwhile."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self.host, self.port = host, port
+    def __init__(self, host: str, port: int, resolve: Callable[[str, int], Found]) -> None:
+        self.host, self.port, self.resolve = host, port, resolve
         self.done = Event()
         self.found: Found = []
         self.fault: OSError | None = None
@@ -29,9 +29,11 @@ class _Lookup:
 
     def run(self) -> None:
         try:
-            self.found = _ask(self.host, self.port)
+            self.found = self.resolve(self.host, self.port)
         except OSError as error:
             self.fault = error
+        except UnicodeError:  # by the codec for names in other alphabets
+            self.fault = OSError("it is no name of a host")
         self.until = time.monotonic() + (0.0 if self.fault else _KEPT)
         self.done.set()
 
@@ -40,29 +42,31 @@ _lookups: dict[tuple[str, int], _Lookup] = {}
 _lock = Lock()
 
 
-def find_addresses(host: str, port: int, left: Callable[[], float]) -> Found:
+def _ask(host: str, port: int) -> Found:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+def find_addresses(
+    host: str, port: int, left: Callable[[], float], resolve: Callable[[str, int], Found] = _ask
+) -> Found:  # fmt: skip
     """As ``getaddrinfo`` gives them; OSError where there are none. left: seconds that there are, or TimeoutError.
 
     A lookup that is given up goes on in its thread until the system ends it, in seconds, and serves whoever asks next.
     """
     if _needs_no_lookup(host):
-        return _ask(host, port)
+        return resolve(host, port)
     with _lock:
         lookup = _lookups.get((host, port))
-        if lookup is None or time.monotonic() > lookup.until:
+        if lookup is None or time.monotonic() >= lookup.until:
             if len(_lookups) >= _MOST:
                 _lookups.clear()
-            lookup = _lookups[host, port] = _Lookup(host, port)
+            lookup = _lookups[host, port] = _Lookup(host, port, resolve)
             Thread(target=lookup.run, name=f"lookup of {host}", daemon=True).start()
     while not lookup.done.wait(min(left(), _GLANCE)):
         pass
     if lookup.fault is not None:
         raise lookup.fault
     return lookup.found
-
-
-def _ask(host: str, port: int) -> Found:
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 def _needs_no_lookup(host: str) -> bool:
