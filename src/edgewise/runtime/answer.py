@@ -66,7 +66,8 @@ class Answer:
         if self.origin.task == "anomaly":
             return self._each(self._real().reshape(len(self._rows()), -1)[:, 0].tolist())
         self._expect("classification", "score")
-        others = [value for name, value in self.outputs.items() if name != self.origin.decision]
+        apart = (self.origin.decision, *self.origin.also)
+        others = [value for name, value in self.outputs.items() if name not in apart]
         return self._each([None if isnan(value) else value for value in top_scores(self._real(), others).tolist()])
 
     @property

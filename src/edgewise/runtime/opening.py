@@ -44,8 +44,12 @@ def open_candidate(
     record_placement: bool = False,
     reason: str = "",
     teach: Teach | None = None,
+    also: tuple[str, ...] = (),
 ) -> Session:
-    """A session for ``candidate``. Raises what the engine raises, and ModelError where the interface does not fit."""
+    """A session for ``candidate``. also: outputs of its file beyond the interface that answers are to hold too.
+
+    Raises what the engine raises, and ModelError where the interface or ``also`` does not fit.
+    """
     engine = find_engine(candidate.engine)
     variant = bundle.variant(candidate.variant)
     options = OpenOptions(
@@ -55,7 +59,7 @@ def open_candidate(
         record_placement=record_placement,
     )
     opened = engine.open(bundle.model_files(variant), options)
-    return Session(bundle.document, variant, opened, origin_of(bundle.document, candidate, reason), teach)
+    return Session(bundle.document, variant, opened, origin_of(bundle.document, candidate, reason), teach, also)
 
 
 def cache_folder(home: Home, variant: Variant, engine: Engine, candidate: Candidate, device: DeviceFacts) -> Path:

@@ -1,6 +1,7 @@
 """A model that answers: one opened variant behind the interface that its bundle declares."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,7 +25,7 @@ class Origin:
     """What the answers of one session have in common. ``reason`` says why this variant and provider were chosen.
 
     decision: the output that decides. batched: its first axis is the batch. scale: what a quantized output stands for,
-    real = scale[0] * (value - scale[1]).
+    real = scale[0] * (value - scale[1]). also: outputs in the answers that are not of the interface.
     """
 
     variant: str
@@ -37,6 +38,7 @@ class Origin:
     scale: tuple[float, int] = (1.0, 0)
     tier: str = "device"
     reason: str = ""
+    also: tuple[str, ...] = ()
 
 
 class Teach(Protocol):
@@ -57,10 +59,12 @@ class Session:
         opened: EngineSession,
         origin: Origin,
         teach: Teach | None = None,
+        also: tuple[str, ...] = (),
     ) -> None:
+        """also: outputs of the variant's file beyond the interface that its answers hold too, under the file's own names."""
         self.document = document
         self.variant = variant
-        self.origin = origin
+        self.origin = replace(origin, also=also) if also else origin
         self._teach = teach
         self._run = opened.run
         self._opened = opened
@@ -70,8 +74,12 @@ class Session:
         self._only = next(iter(self._checks.items())) if len(self._checks) == 1 and not stateful else None
         self._into = {spec.name: variant.inputs.get(spec.name, spec.name) for spec in document.inputs}
         self._from = {spec.name: variant.outputs.get(spec.name, spec.name) for spec in document.outputs}
-        self._same_names = all(name == inner for name, inner in self._from.items())
-        self._check_interface(opened)
+        self._check_interface(opened, also)
+        self._from |= {name: name for name in also}
+        # What the file gives beyond that is nobody's: such answers are renamed too, which leaves it out.
+        self._same_names = all(name == inner for name, inner in self._from.items()) and len(self._from) == len(
+            opened.outputs
+        )
 
     def predict(self, inputs: Any = None, /, **named: Any) -> Answer:
         """Answer one example or a batch.
@@ -178,12 +186,13 @@ class Session:
             for state in self.document.states
         }
 
-    def _check_interface(self, opened: EngineSession) -> None:
+    def _check_interface(self, opened: EngineSession, also: tuple[str, ...]) -> None:
         """The bundle's word about the model against what the engine sees, once, before the first answer."""
         inputs = {info.name: info for info in opened.inputs}
         outputs = {info.name for info in opened.outputs}
         problems = [f"no input {inner!r}" for inner in self._into.values() if inner not in inputs]
-        problems += [f"no output {inner!r}" for inner in self._from.values() if inner not in outputs]
+        problems += [f"no output {inner!r}" for inner in (*self._from.values(), *also) if inner not in outputs]
+        problems += [f"an output {name!r} that the interface calls so as well" for name in also if name in self._from]
         problems += [
             f"an input {name!r} that the interface lacks" for name in inputs if name not in self._into.values()
         ]
