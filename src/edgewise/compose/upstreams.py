@@ -1,9 +1,9 @@
 """Whom ``upstream=`` and ``--upstream`` mean: a node, a function, a bundle, or what an address speaks."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from edgewise.bundle.document import Document
@@ -12,9 +12,6 @@ from edgewise.routing.node import Node
 from edgewise.routing.upstream import Upstream
 from edgewise.routing.upstreams.node import NodeUpstream, SessionUpstream
 from edgewise.runtime.session import Session
-
-if TYPE_CHECKING:
-    from edgewise.runtime.engine import Array
 
 __all__ = ["TOKEN", "Asked", "open_upstream"]
 
@@ -49,7 +46,7 @@ def open_upstream(
             else SessionUpstream(load_bundle(text), "cloud")
         )
     if hasattr(what, "ask") and hasattr(what, "describe") and hasattr(what, "name"):
-        return what  # type: ignore[no-any-return]  # somebody else's upstream, by its methods
+        return what  # somebody else's upstream, by its methods
     if callable(what):
         from edgewise.routing.upstreams.function import FunctionUpstream  # noqa: PLC0415  (only who is asked is loaded)
 
@@ -63,29 +60,32 @@ def _by_address(url: str, document: Document, unsafe_plain_http: bool) -> Upstre
         parts = urlsplit(url)
     except ValueError:
         raise InputError(f"{url!r:.100} is no address", remedy=f"Name {_FORMS}.") from None
-    scheme, path, model = parts.scheme.lower(), parts.path, parts.fragment
-    token = os.environ.get(TOKEN, "")
-    plain = {"unsafe_plain_http": unsafe_plain_http}
+    scheme, path, token = parts.scheme.lower(), parts.path, os.environ.get(TOKEN, "")
     if scheme in ("grpc", "grpcs"):
         from edgewise.routing.upstreams.oip_grpc import OipGrpcUpstream  # noqa: PLC0415  (extra: grpc)
 
-        return OipGrpcUpstream(url, outputs=document.outputs, token=token, **plain)
+        return OipGrpcUpstream(url, outputs=document.outputs, token=token, unsafe_plain_http=unsafe_plain_http)
     if scheme in ("http", "https") and "/v2/models/" in path:
         from edgewise.routing.upstreams.oip import OipUpstream  # noqa: PLC0415  (urllib3)
 
-        return OipUpstream(url, outputs=document.outputs, token=token, **plain)
+        return OipUpstream(url, outputs=document.outputs, token=token, unsafe_plain_http=unsafe_plain_http)
     if scheme in ("http", "https") and "/ai/run/" in path:
         from edgewise.routing.upstreams.workers import WorkersUpstream  # noqa: PLC0415  (urllib3)
 
         before, _, name = url.partition("/ai/run/")
-        task = "image-classification" if _is_image(document) else "text-classification"
-        return WorkersUpstream(before, name, task, document.labels, token=token, inputs=document.inputs, **plain)
-    if scheme in ("http", "https") and model:
+        return WorkersUpstream(
+            before, name, "image-classification" if _is_image(document) else "text-classification", document.labels,
+            token=token, inputs=document.inputs, unsafe_plain_http=unsafe_plain_http,
+        )  # fmt: skip
+    if scheme in ("http", "https") and parts.fragment:
         from edgewise.routing.upstreams.chat import ChatUpstream  # noqa: PLC0415  (urllib3)
         from edgewise.routing.upstreams.prompt import Prompt  # noqa: PLC0415
 
         prompt = Prompt(document.labels, document.description, form="json-schema")
-        return ChatUpstream(url.partition("#")[0], model, prompt, token=token, inputs=document.inputs, **plain)
+        return ChatUpstream(
+            url.partition("#")[0], parts.fragment, prompt, token=token, inputs=document.inputs,
+            unsafe_plain_http=unsafe_plain_http,
+        )  # fmt: skip
     raise InputError(f"{parts.scheme}://{parts.hostname or ''}{path} says not what it speaks", remedy=f"Name {_FORMS}.")
 
 

@@ -15,8 +15,10 @@ from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.document import NAME, Variant
 from edgewise.bundle.fields import Form
 from edgewise.bundle.statement import Statement
+from edgewise.bundle.tensors import TensorSpec
 from edgewise.errors import CalibrationError, DocumentError, HostileBundleError
 from edgewise.records import dataclass
+from edgewise.routing.rule import HEAD_OUTPUT
 from edgewise.routing.rules.reading import read_rule
 from edgewise.routing.upstream import Described
 from edgewise.trust.verification import Evidence, Verification
@@ -187,9 +189,12 @@ def own_calibration(
             remedy=_REMEDY, ref=bundle.ref, variant=variant, calibrated=list(newest.against.labels), upstream=list(labels),
         )  # fmt: skip
     found = max(fitting, key=_order)[1]
+    outputs = bundle.document.outputs
+    if HEAD_OUTPUT not in {spec.name for spec in outputs}:
+        outputs = (*outputs, TensorSpec(HEAD_OUTPUT, "float32", ("batch", 1)))  # a session says whether the file has it
     try:
         for stage in found.stages:
-            read_rule(stage.rule, bundle.document.outputs)
+            read_rule(stage.rule, outputs)
     except DocumentError as error:
         raise CalibrationError(
             f"the calibration of {variant} does not fit the model: {error.what}", remedy=_REMEDY

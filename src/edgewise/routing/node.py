@@ -28,6 +28,7 @@ from edgewise.routing.upstream import Trail
 from edgewise.routing.watch.events import KEEP, Ticket, Verdict
 from edgewise.runtime.answer import Answer
 from edgewise.runtime.route import Route
+from edgewise.runtime.session import Origin
 
 __all__ = ["Node"]
 
@@ -75,6 +76,11 @@ class Node:
     @property
     def document(self) -> Document:
         return self.stages[0].session.document
+
+    @property
+    def origin(self) -> Origin:
+        """Of the variant that answers first."""
+        return self.stages[0].session.origin
 
     def predict(
         self,

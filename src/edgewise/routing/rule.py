@@ -5,7 +5,10 @@ from typing import Any, Protocol
 
 from edgewise.runtime.engine import Array
 
-__all__ = ["Rule"]
+__all__ = ["HEAD_OUTPUT", "Rule"]
+
+#: Output (N, 1) of a model's file, beyond its interface, that a learnt deferral head gives.
+HEAD_OUTPUT = "deferral_score"
 
 
 class Rule(Protocol):

@@ -119,7 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
         said = self.headers.get(DEADLINE)
         try:
             with self._listening() as cancel:
-                found = owner.answer(json.loads(body[:size]), body[size:], said and int(said) / 1000, cancel)
+                deadline = int(said) / 1000 if said else None
+                found = owner.answer(json.loads(body[:size]), body[size:], deadline, cancel)
         except (EdgewiseError, ValueError, KeyError) as error:
             self._send(400, json.dumps({"error": str(error)[:200]}).encode())
             return

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from edgewise.errors import DataError, InputError
+from edgewise.routing.rule import HEAD_OUTPUT
 from edgewise.runtime.engine import Array
 
 __all__ = [
@@ -21,7 +22,7 @@ __all__ = [
 ]  # fmt: skip
 
 #: The name of the output that a head adds to a model.
-SCORE = "deferral_score"
+SCORE = HEAD_OUTPUT
 #: What scores are: before softmax; after it; one score of class 1 before a sigmoid; after it.
 Form = Literal["logits", "probabilities", "logit", "probability"]
 #: Probabilities are taken to be at least this before their logarithm: what float32 resolves below 1.

@@ -7,14 +7,13 @@ from typing import Any, cast
 from edgewise.bundle.fields import Form
 from edgewise.bundle.tensors import TensorSpec
 from edgewise.errors import DocumentError
-from edgewise.routing.rule import Rule
 from edgewise.routing.rules.kinds import KINDS, load
 from edgewise.routing.rules.source import Need, NeedyRule, refuse_unknown
 
 __all__ = ["read_rule"]
 
 
-def read_rule(value: Mapping[str, Any], outputs: Iterable[TensorSpec] = ()) -> Rule:
+def read_rule(value: Mapping[str, Any], outputs: Iterable[TensorSpec] = ()) -> NeedyRule:
     """The rule that ``Rule.to_json`` gave as ``value``; with the interface's ``outputs`` (of the document), those it looks at are
     sought among them and its vectors held against their shapes.
 
