@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from benchmarks import compression, install, models, overhead, startup, training, training_accuracy
+from benchmarks import compression, install, models, node, overhead, startup, training, training_accuracy
 
 BENCHMARKS = {
     "overhead": overhead.run,
@@ -13,6 +13,8 @@ BENCHMARKS = {
     "training": training.run,
     "accuracy": training_accuracy.run,
     "compression": compression.run,
+    "node": node.run,
+    "faults": node.run_faults,
 }
 
 
