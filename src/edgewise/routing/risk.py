@@ -179,7 +179,7 @@ def _fitted(score: Array, loss: Array, promise: Promise, test: Test, rejected: C
     if test != "binomial" and len(ends) > _STEPS:
         ends = ends[np.linspace(0, len(ends) - 1, _STEPS).astype(int)]
     kept, best = np.zeros(len(score)), 0
-    for start, end in zip(np.concatenate([[0], ends[:-1]]), ends, strict=True):
+    for start, end in zip(np.append(0, ends)[:-1], ends, strict=True):
         kept[order[start:end]] = loss[order[start:end]]
         if not rejected(kept):
             kept[order[best:end]] = 0
