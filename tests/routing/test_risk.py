@@ -205,3 +205,13 @@ def test_who_bets_against_what_is_just_true_gets_rich_no_more_often_than_it_says
         found = fit_gap(np.zeros(300), gap < 1, gap > -1, Promise(0.1))
         count += found.threshold == 0
     assert 0 < count <= most_often(0.05, draws)
+
+
+def test_a_sample_of_which_nothing_is_known_is_never_kept() -> None:
+    score, right = np.where(np.arange(400) < 100, -np.inf, 1.0), np.zeros(400, bool)
+    found = fit_agreement(score, right, Promise(0.02))
+    assert (found.threshold, found.offload) == (1.0, 0.25)
+    assert fit_loss(score, right.astype(float), Promise(0.02)).offload == 0.25
+    assert fit_agreement(np.full(400, -np.inf), right, Promise(0.02)).threshold == math.inf
+    with pytest.raises(DataError):
+        fit_agreement(np.full(400, np.inf), right, Promise(0.02))

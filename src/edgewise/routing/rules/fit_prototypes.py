@@ -88,10 +88,13 @@ def _mahalanobis(source: Source, rows: Array, samples: Samples) -> Mahalanobis:
     names, at = np.unique(y, return_inverse=True)
     means = np.stack([rows[at == label].mean(axis=0) for label in range(len(names))])
     scatter = rows - means[at]
-    spread, turned = np.linalg.eigh(_shrunk(scatter.T @ scatter / len(rows), len(rows)))
-    if not spread.mean() > 0:
+    wide = np.sqrt(np.square(scatter).mean(axis=0))
+    if not wide.any():
         raise DataError("samples of one class are all alike: how they scatter is not known")
-    whiten = turned / np.sqrt(np.maximum(spread, _FLATTEST * spread.mean()))
+    wide = np.maximum(wide, _FLATTEST * wide.max())
+    scatter /= wide  # so that no value counts more for its unit when few samples are made up for
+    spread, turned = np.linalg.eigh(_shrunk(scatter.T @ scatter / len(rows), max(1, len(rows) - len(names))))
+    whiten = turned / wide[:, None] / np.sqrt(np.maximum(spread, _FLATTEST * spread.mean()))
     return Mahalanobis(source, Table.of(whiten), Table.of(means @ whiten))
 
 

@@ -92,14 +92,16 @@ def read(name: str, form: Form) -> NeedyRule | None:
     """The rule ``name`` as ``to_json`` gives it; notes every problem in ``form``."""
     if name == "graph-output":
         column, negate = form.integer("column", high=_MOST_COLUMNS, default=0), form.anything("negate")
-        if negate not in (None, True, False):
+        if negate is not None and not isinstance(negate, bool):
             form.problem("negate", "true or false is needed")
         return GraphOutput(read_source(form, forms=("values",)), column, bool(negate))
-    first, second = form.child("confidence", _read_part), form.child("scope", _read_part)
-    ranks, scope_ranks = read_curve(form, "ranks"), read_curve(form, "scopeRanks")
-    for part, field in ((first, "confidence"), (second, "scope")):
-        if part is None and not form.problems:
+    parts = []
+    for field in ("confidence", "scope"):
+        parts.append(form.child(field, _read_part))
+        if form.anything(field) is None:
             form.problem(field, "is missing")
+    ranks, scope_ranks = read_curve(form, "ranks"), read_curve(form, "scopeRanks")
+    first, second = parts
     return None if first is None or second is None else WithScope(first, second, ranks, scope_ranks)
 
 
