@@ -21,7 +21,9 @@ from edgewise.bundle.layout import EVIDENCE_TYPE
 from edgewise.bundle.safetensors import dump_arrays, parse_arrays
 from edgewise.bundle.statement import Envelope, Statement, pre_authentication_encoding
 from edgewise.bundle.strict_json import dump_json
-from edgewise.errors import SignatureError
+from edgewise.errors import CalibrationError, SignatureError
+from edgewise.routing.calibration import own_calibration
+from edgewise.routing.upstream import Described
 from edgewise.runtime.decision import top_scores, winners
 from edgewise.testing.raw_layout import RawLayout
 from edgewise.testing.sample_bundles import (
@@ -37,7 +39,8 @@ from edgewise.testing.sample_bundles import (
     sample_root,
     signed_bundle,
 )
-from edgewise.trust.verification import sign_statement, verify_bundle
+from edgewise.testing.sample_calibrations import calibrated_bundle
+from edgewise.trust.verification import Verification, sign_statement, verify_bundle
 
 DEFAULT = Path(__file__).resolve().parent.parent / "spec" / "vectors" / "bundle"
 FUTURE = {"x-future": {"a": [1, 2.5, "\u00e9\U0001f600", None, True], "": {}}}
@@ -60,6 +63,7 @@ def main(folder: Path) -> None:
     _write(folder / "key-ids.json", _key_ids())
     _write(folder / "safetensors.json", _safetensors())
     _write(folder / "decisions.json", _decisions())
+    _write(folder / "calibrations.json", _calibrations())
 
 
 def expected(bundle: Bundle) -> dict[str, Any]:
@@ -114,6 +118,7 @@ def _bundles() -> dict[str, Bundle]:
         "two-receipts": _two_receipts(),
         "derivation": signed_bundle(derived_bundle()),
         "training-step": signed_bundle(learning_bundle("accumulate.onnx")),
+        "calibrated": calibrated_bundle(),
     }
 
 
@@ -245,6 +250,30 @@ def _decisions() -> list[dict[str, Any]]:
         }
         for output, beside in cases
     ]
+
+
+def _calibrations() -> list[dict[str, Any]]:
+    """Of calibrated.bundle under root.json: what each variant defers by where upstream has these labels; null where by nothing."""
+    bundle = calibrated_bundle()
+    verification, labels = verify_bundle(bundle, sample_root()), bundle.document.labels
+    cases = [
+        (variant.name, upstream) for variant in bundle.document.variants for upstream in ((), labels, labels[::-1])
+    ]
+    return [
+        {
+            "variant": variant,
+            "upstreamLabels": list(upstream),
+            "calibration": _own(bundle, verification, variant, upstream),
+        }
+        for variant, upstream in cases
+    ]
+
+
+def _own(bundle: Bundle, verification: Verification, variant: str, labels: tuple[str, ...]) -> dict[str, Any] | None:
+    try:
+        return own_calibration(bundle, verification, variant, Described(labels=labels)).to_json()
+    except CalibrationError:
+        return None
 
 
 def _base64(data: bytes) -> str:

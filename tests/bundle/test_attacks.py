@@ -17,6 +17,7 @@ from edgewise.bundle.source import MemorySource
 from edgewise.bundle.statement import parse_envelope, parse_statement
 from edgewise.errors import EdgewiseError
 from edgewise.measure.dataset import read_dataset
+from edgewise.routing.calibration import own_calibration, parse_calibration
 from edgewise.store.bundles import open_path
 from edgewise.testing.raw_layout import RawLayout
 from edgewise.testing.sample_bundles import minimal_bundle
@@ -42,6 +43,13 @@ def judge(verdict: dict[str, Any], path: Path) -> None:
         accept(open_bundle(_with_part(kind, path.read_bytes())), TrustRoot.parse((ATTACKS / "root.json").read_bytes()))
     elif kind == "envelope":
         parse_statement(parse_envelope(path.read_bytes()).payload)
+    elif kind == "calibration":
+        parse_calibration(parse_statement(path.read_bytes()))
+    elif kind == "calibrated":
+        bundle = open_path(path)
+        own_calibration(
+            bundle, verify_bundle(bundle, TrustRoot.parse((ATTACKS / verdict["root"]).read_bytes())), "fp32"
+        )
     elif kind == "root":
         TrustRoot.parse(path.read_bytes())
     elif kind == "step-spec":

@@ -21,6 +21,7 @@ from edgewise.bundle.statement import RECEIPT, RELEASE, parse_statement, pre_aut
 from edgewise.bundle.strict_json import dump_json, parse_json
 from edgewise.bundle.tarball import TarSource
 from edgewise.errors import SignatureError
+from edgewise.routing.calibration import CALIBRATION
 from edgewise.trust.keys import PrivateKey, PublicKey
 from edgewise.trust.root import TrustRoot
 from edgewise.trust.verification import verify_bundle
@@ -56,6 +57,7 @@ def document_bytes(bundle: Bundle) -> bytes:
 def test_there_are_vectors() -> None:
     assert set(BUNDLES) == {
         "minimal", "all-fields", "unknown-fields", "external-data", "shared-blob", "two-receipts", "training-step", "derivation",
+        "calibrated",
     }  # fmt: skip
 
 
@@ -118,7 +120,7 @@ def test_the_unknown_fields_are_really_there() -> None:
 def test_every_document_fits_its_schema(name: str) -> None:
     bundle = opened(name)
     schema("bundle").validate(json.loads(document_bytes(bundle)))
-    predicates = {RECEIPT: schema("receipt"), RELEASE: schema("release")}
+    predicates = {RECEIPT: schema("receipt"), RELEASE: schema("release"), CALIBRATION: schema("calibration")}
     for layer in bundle.manifest.layers:
         if layer.digest in bundle.evidence():
             schema("envelope").validate(json.loads(read_blob(bundle.source, layer, "an envelope")))
