@@ -24,10 +24,8 @@ TRIES = 8
 
 
 def ask(asking: Exchanger, url: str, seconds: float = 10.0, cancel: Cancel | None = None, **changes: Any) -> Told:
-    usual = {"path": "", "body": None, "limit": 1 << 16, **changes}
-    return asking.ask(
-        read_address(url), until=time.perf_counter() + seconds, cancel=Cancel() if cancel is None else cancel, **usual
-    )
+    usual = {"path": "", "body": None, "limit": 1 << 16, "cancel": Cancel() if cancel is None else cancel, **changes}
+    return asking.ask(read_address(url), until=time.perf_counter() + seconds, **usual)
 
 
 @contextmanager

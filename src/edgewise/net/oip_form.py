@@ -28,7 +28,8 @@ __all__ = [
 #: Bytes of a description at most.
 DESCRIPTION = 1 << 20
 _HEAD = 1 << 16  # bytes of an answer besides its numbers
-_VARYING, _VARYING_VALUES = 1 << 25, 1 << 21  # bytes, and values of JSON, of an answer whose shape is not known before
+_VARYING, _VARYING_JSON = 1 << 25, 1 << 22  # bytes of an answer whose shape is not known before; of one in JSON
+_VARYING_VALUES = 1 << 19  # in JSON, where looking at each takes its time
 _RANK = 16
 _TENSORS = 256
 _REMEDY = "Name a model that speaks the Open Inference Protocol v2 with JSON, as in https://HOST/v2/models/NAME."
@@ -90,7 +91,7 @@ def read_model(data: bytes, what: str, remedy: str = _REMEDY) -> ModelForm:
 def answer_limit(expected: Sequence[TensorForm], *, raw: bool) -> int:
     """Bytes of an answer with these outputs at most, besides what it says of who gave it."""
     if _varies(expected):
-        return _VARYING
+        return _VARYING if raw else _VARYING_JSON
     return _HEAD + sum(most_bytes(form.datatype, form.shape, raw=raw) for form in expected)
 
 

@@ -37,6 +37,7 @@ from edgewise.runtime.engine import Array
 __all__ = ["OipUpstream"]
 
 _URL = re.compile(r"(?P<server>.*/v2)/models/[^/]+(?:/versions/(?P<version>[^/]+))?")
+_MOST, _MOST_JSON = 1 << 26, 1 << 24  # bytes of an answer, whatever sizes the server says that its outputs have
 _BINARY = ("binary_tensor_data", "binary_data")  # Triton and KServe; OpenVINO
 _HEAD = "inference-header-content-length"
 _ABSENT = frozenset({400, 404, 405, 501})  # statuses of a server that has no description of itself
@@ -147,9 +148,9 @@ class OipUpstream:
         parameters = asked(question.trail, left) if known.described.node else {}
         body, headers = _question(tensors, expected, parameters, binary=known.binary)
         headers[DEADLINE] = str(int(left * 1000))
+        limit = min(answer_limit(expected, raw=known.binary), _MOST if known.binary else _MOST_JSON) + extra_bytes(rows)
         told = self._exchanger.ask(
-            self._address, "/infer", body, limit=answer_limit(expected, raw=known.binary) + extra_bytes(rows),
-            until=question.until, cancel=cancel, headers=headers,
+            self._address, "/infer", body, limit=limit, until=question.until, cancel=cancel, headers=headers,
         )  # fmt: skip
         return read_answer(told.body, "upstream's answer", expected, head=_head(told.headers))
 
