@@ -126,8 +126,8 @@ def run_faults() -> str:
             after = _used()
             node.close()
     how = (
-        f"{_CALLS:,} calls with a deadline of {1000 * _DEADLINE:.0f} ms by {_CALLERS} threads, the breaker held closed so that each one "
-        "asks; upstream in another process. Late: milliseconds after the deadline (below 0: before it). Of this process before "
+        f"{_CALLS:,} calls with a deadline of {1000 * _DEADLINE:.0f} ms by {_CALLERS} threads, the breaker held closed so that all "
+        "ask; upstream in another process. Late: milliseconds after the deadline (below 0: before it). Of this process before "
         f"and after: {before.threads} and {after.threads} threads, {before.files} and {after.files} open files, "
         f"{before.resident / 1e6:.1f} and {after.resident / 1e6:.1f} MB resident."
     )

@@ -11,9 +11,10 @@ from edgewise.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from edgewise.compose.demo_compress import Form
+    from edgewise.compose.demo_route import Routed
     from edgewise.compose.demo_run import DemoResult  # extra: pack
 
-__all__ = ["print_forms", "register", "run"]
+__all__ = ["print_forms", "print_routed", "register", "run"]
 
 
 def register(commands: Any) -> None:
@@ -21,7 +22,8 @@ def register(commands: Any) -> None:
         "demo",
         help="the whole loop on real data, in half a minute",
         description="Make a digit classifier small (distilled, pruned, quantized), pack big and small with receipts and golden "
-        "set, sign, verify, load, choose by measuring, answer 497 held-out images of handwritten digits, and print what was found.",
+        "set, sign, verify, load, choose by measuring, answer 497 held-out images of handwritten digits, then noisy ones with the "
+        "big network upstream, which is killed half way; and print what was found.",
     )
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("digits.bundle"), metavar="FILE", help="default digits.bundle"
@@ -91,8 +93,39 @@ def _print(result: "DemoResult") -> None:
         ]
     )
     print_forms(result.forms)
+    print_routed(result.routed)
     print("\nNext: edgewise run digits examples/digits/*.png      edgewise inspect digits      edgewise doctor")
     print("      edgewise train cnn --train digits -o own.onnx        (pip install 'edgewise[train]')")
+
+
+def print_routed(routed: "Routed") -> None:
+    """The promise, what it costs, and the answers before and after the cut."""
+    heading("Local first, upstream when unsure")
+    fit = routed.fit
+    print(
+        f"Promise: at most {100 * fit.promise.epsilon:g} points below the big network, but for a chance of "
+        f"{fit.promise.delta:.0%}; made on {fit.samples} noisy images.\nIt passes on {fit.chosen.offload:.1%}; whoever knows the truth could do with "
+        f"{fit.oracle.offload:.1%}, and more images come nearer to that."
+    )
+    table(
+        [
+            (
+                name,
+                str(half.answered),
+                str(half.answered - half.deferred - half.degraded),
+                str(half.deferred),
+                str(half.degraded),
+                f"{half.right / half.answered:.3f}",
+                unit_ms(half.slowest * 1000),
+            )
+            for name, half in (("upstream there", routed.before), ("upstream killed", routed.after))
+        ],
+        ("", "images", "kept", "answered upstream", "marked degraded", "accuracy", "slowest"),
+    )
+    print(
+        f"By themselves, on the first half: small {routed.local:.3f}, big {routed.upstream:.3f}. A marked answer says why: "
+        f"{routed.after.why}"
+    )
 
 
 def print_forms(forms: "Sequence[Form]") -> None:

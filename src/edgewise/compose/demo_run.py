@@ -1,4 +1,4 @@
-"""The main job on real input: a big digit classifier made small, packed, loaded, used; every step with its evidence.
+"""The main job on real input: a big digit classifier made small, packed, loaded, used, with the big one upstream; each with evidence.
 
 Nothing here is particular to the demo: it calls what `compress`, `pack`, `verify`, `load` and `predict` call.
 """
@@ -14,6 +14,7 @@ from edgewise.bundle.bundle import Bundle
 from edgewise.clock import Clock, SystemClock
 from edgewise.compose.demo import digits_data, digits_model
 from edgewise.compose.demo_compress import Form, made_small
+from edgewise.compose.demo_route import Routed, routed
 from edgewise.compose.keys import default_signing_key, new_key
 from edgewise.compose.loading import load
 from edgewise.compose.pack_options import check_target
@@ -38,7 +39,7 @@ __all__ = ["DemoResult", "run_demo"]
 class DemoResult:
     """What happened, for the page. forms: the big network, and what each step of making it small made of it.
 
-    ``ours`` and ``bare`` are the chosen variant through edgewise and through onnxruntime alone.
+    ``ours`` and ``bare`` are the chosen variant through edgewise and through onnxruntime alone. routed: with the big one upstream.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class DemoResult:
     measured: Metric
     ours: Latency
     bare: Latency
+    routed: Routed
 
     def to_json(self) -> dict[str, Any]:
         origin = self.session.origin
@@ -57,7 +59,7 @@ class DemoResult:
             "verified": self.verified.to_json(), "chosen": origin.variant,
             "engine": origin.engine, "provider": origin.provider, "reason": origin.reason,
             "accuracy": self.measured.to_json(), "latency": self.ours.to_json(), "bareLatency": self.bare.to_json(),
-            "evaluations": [item.to_json() for item in self.packed.evaluations],
+            "routed": self.routed.to_json(), "evaluations": [item.to_json() for item in self.packed.evaluations],
         }  # fmt: skip
 
 
@@ -67,7 +69,7 @@ def run_demo(
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
     clock: Clock | None = None,
 ) -> DemoResult:
-    """Make small, pack, sign, verify, load, choose, answer. ``report`` is told each step as it begins."""
+    """Make small, pack, sign, verify, load, choose, answer, pass on. ``report`` is told each step as it begins."""
     clock, home = clock or SystemClock(), Home.default()
     check_target(output)
     if not home.default_key.exists():
@@ -98,7 +100,8 @@ def run_demo(
     measured = accuracy(predict_all(session, held_out.x), held_out.y)
     report("timing it beside onnxruntime alone")
     ours, bare = _compare(packed.bundle, session, held_out.x[:1], clock)
-    return DemoResult(output, forms, packed, verified, session, measured, ours, bare)
+    passed_on = routed(packed.bundle, output, home, clock, report)
+    return DemoResult(output, forms, packed, verified, session, measured, ours, bare, passed_on)
 
 
 def _described(forms: Sequence[Form]) -> str:

@@ -69,7 +69,8 @@ class Passing:
 
 def load_node(
     bundle: Bundle, verification: Verification | None, home: Home, require: Requirements,
-    open_variant: Callable[[Requirements, tuple[str, ...]], Session], asked: Any, options: Mapping[str, Any], loading: Mapping[str, Any],
+    open_variant: Callable[[Requirements, tuple[str, ...]], Session], asked: Any, options: Mapping[str, Any],
+    loading: Mapping[str, Any],
 ) -> Node:  # fmt: skip
     """asked: whom ``upstream=`` names. options: the fields of ``Passing`` and unsafe_plain_http. loading: how another bundle is
     loaded. Raises as ``edgewise.load``.

@@ -8,6 +8,7 @@ What HTTP adds is decided here and nowhere else: certificates are verified, redi
 never from https to http, credentials stay with the origin that they were given for, the proxy variables are honoured.
 """
 
+import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ __all__ = [
     "shown",
 ]
 
+_CONNECTION = re.compile(r"^\w+\(host='[^']*', port=[^)]*\): ")
 _PIECE = 1 << 16  # bytes per read; what a cut can lose at most
 _REDIRECTS: Final = 5
 _REDIRECTING: Final = frozenset({301, 302, 303, 307, 308})
@@ -225,8 +227,8 @@ def network_error(url: str, error: Exception) -> NetworkError:
     remedy = None
     if isinstance(error, urllib3.exceptions.SSLError | ssl.SSLError):
         remedy = "Check the clock and the certificates of this machine; SSL_CERT_FILE names another set."
-    # What urllib3 says starts with the representation of an object; the reason comes after it.
-    reason = str(error).rpartition(">: ")[2] or type(error).__name__
+    # What urllib3 says may start with the representation of a connection; the reason comes after it.
+    reason = _CONNECTION.sub("", str(error)).rpartition(">: ")[2] or type(error).__name__
     return NetworkError(f"no answer from {shown(url)}: {reason}", remedy=remedy, url=shown(url))
 
 

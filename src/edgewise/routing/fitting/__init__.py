@@ -3,5 +3,18 @@
 from edgewise.routing.fitting.choosing import calibrate
 from edgewise.routing.fitting.recording import calibration_of
 from edgewise.routing.fitting.types import Calibrated, Cost, Curve, Fit, Point, Recorded, Stage, Wanted
+from edgewise.routing.fitting.watching import watching
 
-__all__ = ["Calibrated", "Cost", "Curve", "Fit", "Point", "Recorded", "Stage", "Wanted", "calibrate", "calibration_of"]
+__all__ = [
+    "Calibrated",
+    "Cost",
+    "Curve",
+    "Fit",
+    "Point",
+    "Recorded",
+    "Stage",
+    "Wanted",
+    "calibrate",
+    "calibration_of",
+    "watching",
+]
