@@ -17,7 +17,8 @@ what then is promised of false alarms, is in ``restarts``. Nothing is assumed of
 as long as the risk is at most epsilon at each, a false alarm comes no more often than stated.
 
 **Looking closer.** q is chosen before the coin is tossed, so it may depend on the past: where evidence of late (``doubt``) is
-above ``wary``, the share is ``closer``. A suspicion is made sure, or laid to rest, in a fraction of the inputs; in good times it costs next to nothing.
+above ``wary``, the share is ``closer``. A suspicion is made sure, or laid to rest, in a fraction of the inputs; in good times it
+costs next to nothing.
 
 **Answers that come late.** An audit counts as agreement until its answer is heard (``heard``), so that slow answers, lost ones,
 and the order in which they come, can delay an alarm and not raise one. A disagreement counts for the money that was betting when
@@ -63,9 +64,9 @@ class _Plan:
 class Audit:
     """A state; every method gives the next one.
 
-    fortunes: of the eight gamblers when the block began, without what begins to bet in it. doubts: of as many, each since it last had
-    only the 1 it began with (Page 1954): they decide on the share, and on nothing else. usual, close: inputs of this block at
-    either share. disagreements: of this block's inputs. close_now: the closer share holds. lost: X summed over all inputs.
+    fortunes: of the eight gamblers when the block began, without what begins to bet in it. doubts: of as many, each since it last
+    had only the 1 it began with (Page 1954): they decide on the share, and on nothing else. usual, close: inputs of this block
+    at either share. disagreements: of this block's inputs. close_now: the closer share holds. lost: X summed over all inputs.
     audited, disagreed: of all inputs. broken: the alarm was raised, for good.
     """
 
@@ -163,11 +164,13 @@ class Audit:
         if late == 0:
             state = replace(state, disagreements=self.disagreements + 1)
         elif late == 1:
-            factors = self.plan.factors
-            fortunes = tuple(min(a * math.exp(f[2]), _RICH) for a, f in zip(self.fortunes, factors, strict=True))
-            state = replace(state, fortunes=fortunes)
+            # What begins to bet in this block had no stake in the last one.
+            state = replace(state, fortunes=self._paid(self.fortunes), doubts=self._paid(self.doubts))
         broken = self.broken or state.e_value >= self.plan.restarts.bar
         return replace(state, close_now=state.doubt >= self.plan.wary, broken=broken)
+
+    def _paid(self, fortunes: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(min(a * math.exp(f[2]), _RICH) for a, f in zip(fortunes, self.plan.factors, strict=True))
 
     def _passed(self, count: int) -> "Audit":
         """So many inputs, no more than the block still has, without a disagreement."""

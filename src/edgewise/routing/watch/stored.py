@@ -40,6 +40,9 @@ def watch_to_json(watch: Watch) -> dict[str, Any]:
 def read_watch(value: Any) -> Watch:
     """From what ``watch_to_json`` gave. Raises DocumentError with what is wrong."""
     form = Form(value, "watch")
+    for name in ("threshold", "audit", "drift", "putBy"):  # null and [] have a meaning, nothing at all has none
+        if isinstance(value, dict) and name not in value:
+            form.problem(name, "is missing")
     if form.integer("form") != _FORM:
         form.problem("form", f"{_FORM} is needed")
     terms = form.child("terms", _terms)
@@ -70,7 +73,10 @@ def read_watch(value: Any) -> Watch:
     )  # fmt: skip
     if watch.audit is not None and watch.audit.plan.epsilon != terms.epsilon:
         raise DocumentError("watch", ["audit.epsilon: it is not that of the terms"])
-    return replace(settled(watch), put_by=tuple((float(score), float(coin)) for score, coin in put_by))
+    watch = settled(watch)
+    if len(put_by) >= watch.room:
+        raise DocumentError("watch", [f"putBy: fewer than {watch.room} are put by before they are taken up"])
+    return replace(watch, put_by=tuple((float(score), float(coin)) for score, coin in put_by))
 
 
 def _terms(form: Form) -> Terms:
