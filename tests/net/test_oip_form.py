@@ -44,11 +44,12 @@ def test_what_varies_may_have_any_size_but_no_other_rank() -> None:
     [
         binary(output(), tail=X.tobytes()[:-1]), binary(output(), tail=X.tobytes() + b"\0"), binary(output(size=23)),
         binary(output(size=-24)), binary(output(size="24")), binary(output(size=True)), binary(output(size=1 << 60)),
-        binary(output(), output(), tail=X.tobytes() * 2), binary(output(name="other")), binary(), binary(output(datatype="INT32")),
-        binary(output(shape=[3, 2])), binary(output(shape=[2, 3, 1])), binary(output(shape=[-2, -3])),
-        binary(output(shape=[2, 3.0])), binary(output(shape=None)), (binary(output())[0], 0), (binary(output())[0], -1), (binary(output())[0], 1 << 40),
-        (binary(output())[0], binary(output())[1] - 1), (binary(output())[0], binary(output())[1] + 1), (b"", 0), (b"[]", 2),
-        binary(output(), tail=b"\xff" * 24), (b'{"outputs":{}}', 14), (b'{"outputs":[[]]}', 16), (b"\xff\xfe", 2),
+        binary(output(), output(), tail=X.tobytes() * 2), binary(output(name="other")), binary(),
+        binary(output(datatype="INT32")), binary(output(shape=[3, 2])), binary(output(shape=[2, 3, 1])),
+        binary(output(shape=[-2, -3])), binary(output(shape=[2, 3.0])), binary(output(shape=None)), (binary(output())[0], 0),
+        (binary(output())[0], -1), (binary(output())[0], 1 << 40), (binary(output())[0], binary(output())[1] - 1),
+        (binary(output())[0], binary(output())[1] + 1), (b"", 0), (b"[]", 2), binary(output(), tail=b"\xff" * 24),
+        (b'{"outputs":{}}', 14), (b'{"outputs":[[]]}', 16), (b"\xff\xfe", 2),
     ],
 )  # fmt: skip
 def test_binary_answers_that_do_not_add_up_are_refused(data: bytes, head: int) -> None:

@@ -95,9 +95,10 @@ def test_texts_are_written_with_their_length_before_them() -> None:
     ("data", "datatype", "shape"),
     [
         (b"\0" * 7, "FP32", (2,)), (b"\0" * 9, "FP32", (2,)), (b"\2", "BOOL", (1,)),
-        (struct.pack("<f", float("nan")), "FP32", (1,)), (struct.pack("<e", float("inf")), "FP16", (1,)), (b"\5\0\0\0abc", "BYTES", (1,)), (b"\xff\xff\xff\xff", "BYTES", (1,)),
-        (b"\1\0\0", "BYTES", (1,)), (b"\1\0\0\0a", "BYTES", (2,)), (b"\1\0\0\0\xff", "BYTES", (1,)),
-        (b"\1\0\0\0a\1\0\0\0b", "BYTES", (1,)), (struct.pack("<I", 5000) + b"a" * 5000, "BYTES", (1,)),
+        (struct.pack("<f", float("nan")), "FP32", (1,)), (struct.pack("<e", float("inf")), "FP16", (1,)),
+        (b"\5\0\0\0abc", "BYTES", (1,)), (b"\xff\xff\xff\xff", "BYTES", (1,)), (b"\1\0\0", "BYTES", (1,)),
+        (b"\1\0\0\0a", "BYTES", (2,)), (b"\1\0\0\0\xff", "BYTES", (1,)), (b"\1\0\0\0a\1\0\0\0b", "BYTES", (1,)),
+        (struct.pack("<I", 5000) + b"a" * 5000, "BYTES", (1,)),
     ],
 )  # fmt: skip
 def test_raw_bytes_that_are_no_tensor_are_refused(data: bytes, datatype: str, shape: tuple[int, ...]) -> None:
@@ -109,8 +110,9 @@ def test_raw_bytes_that_are_no_tensor_are_refused(data: bytes, datatype: str, sh
     ("values", "datatype"),
     [
         ([256, 0], "UINT8"), ([-1, 0], "UINT8"), ([1.5, 0], "INT32"), ([True, False], "INT8"), ([0, 1], "BOOL"),
-        ([1e300, 0], "FP32"), ([70000.0, 0], "FP16"), (["1", "2"], "FP32"), ([1], "FP32"), ([[1], [1, 2]], "FP32"), (None, "FP32"), ("ab", "BYTES"),
-        ([1, 2], "BYTES"), ({"a": 1}, "FP32"), ([None, None], "FP32"), ([128, 0], "INT8"), ([[["a"]], "b", "c"], "BYTES"),
+        ([1e300, 0], "FP32"), ([70000.0, 0], "FP16"), (["1", "2"], "FP32"), ([1], "FP32"), ([[1], [1, 2]], "FP32"),
+        (None, "FP32"), ("ab", "BYTES"), ([1, 2], "BYTES"), ({"a": 1}, "FP32"), ([None, None], "FP32"), ([128, 0], "INT8"),
+        ([[["a"]], "b", "c"], "BYTES"),
     ],
 )  # fmt: skip
 def test_json_values_that_are_no_tensor_are_refused(values: Any, datatype: str) -> None:

@@ -25,12 +25,14 @@ _WORKERS = 16  # calls at once, those that hang among them
 class GrpcInferenceServer:
     """Serves one ONNX model until closed.
 
-    certificate: a PEM file with key and certificate. typed: answers have typed contents in place of raw bytes. wrong: one of
-    ``inference_server.WRONG``. hangs: no call is answered. refuses: name of a status that every call is answered with. garbage:
-    sent in place of every message. tokens: the authorization of each call.
+    certificate: a PEM file with key and certificate. port: where it listens; 0 for any that is free. typed: answers have typed
+    contents in place of raw bytes. wrong: one of ``inference_server.WRONG``. hangs: no call is answered. refuses: name of a status
+    that every call is answered with. garbage: sent in place of every message. tokens: the authorization of each call.
     """
 
-    def __init__(self, model: bytes, name: str = "model", *, certificate: Path | None = None) -> None:
+    def __init__(
+        self, model: bytes, name: str = "model", *, certificate: Path | None = None, port: int = 0
+    ) -> None:  # fmt: skip
         import grpc  # noqa: PLC0415  (an optional extra)
 
         self.name = name
@@ -52,11 +54,11 @@ class GrpcInferenceServer:
         }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
         if certificate is None:
-            self._port, self._scheme = self._server.add_insecure_port("127.0.0.1:0"), "grpc"
+            self._port, self._scheme = self._server.add_insecure_port(f"127.0.0.1:{port}"), "grpc"
         else:
             pem = certificate.read_bytes()
             credentials = grpc.ssl_server_credentials([(pem, pem[pem.index(b"-----BEGIN CERTIFICATE") :])])
-            self._port, self._scheme = self._server.add_secure_port("127.0.0.1:0", credentials), "grpcs"
+            self._port, self._scheme = self._server.add_secure_port(f"127.0.0.1:{port}", credentials), "grpcs"
         self._server.start()
 
     @property
@@ -111,11 +113,12 @@ class GrpcInferenceServer:
         feeds = {}
         for at, tensor in enumerate(question.inputs):
             shape = tuple(tensor.shape)
-            feeds[tensor.name] = (
+            read = (
                 from_raw(question.raw_input_contents[at], tensor.datatype, shape)
                 if question.raw_input_contents
                 else from_values(list(getattr(tensor.contents, CONTENTS[tensor.datatype])), tensor.datatype, shape)
             )
+            feeds[tensor.name] = read.astype(str) if read.dtype.kind == "O" else read
         found = self.session.run(feeds)
         wanted = [output.name for output in question.outputs] or list(found)
         outputs = wrong_outputs({name: found[name] for name in wanted}, self.wrong)

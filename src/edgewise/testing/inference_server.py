@@ -14,6 +14,7 @@ from socket import SHUT_RDWR, socket
 from threading import Lock
 from typing import Any
 
+from edgewise.errors import EdgewiseError
 from edgewise.net.oip_tensors import DTYPES, datatype_of, from_raw, from_values, to_raw, to_values
 from edgewise.runtime.engine import Array, OpenOptions, TensorInfo, find_engine
 from edgewise.testing.faults import FAULTS, wait_for_hang_up
@@ -116,9 +117,8 @@ class InferenceServer(Loopback):
         for tensor in question["inputs"]:
             size = tensor.get("parameters", {}).get("binary_data_size")
             form = tensor["datatype"], tuple(tensor["shape"])
-            feeds[tensor["name"]] = (
-                from_values(tensor["data"], *form) if size is None else from_raw(tail[at : at + size], *form)
-            )
+            read = from_values(tensor["data"], *form) if size is None else from_raw(tail[at : at + size], *form)
+            feeds[tensor["name"]] = read.astype(str) if read.dtype.kind == "O" else read
             at += size or 0
         self.asked.append(question.get("parameters", {}))
         found = self.run(feeds)
@@ -146,6 +146,8 @@ def _described(info: TensorInfo) -> dict[str, Any]:
 def wrong_outputs(found: dict[str, Array], wrong: str) -> list[tuple[str, Array]]:
     """The outputs, wrong in the way of that name."""
     items = list(found.items())
+    if not wrong:
+        return items
     name, array = items[0]
     if wrong == "not finite":
         array = array.copy()
@@ -213,7 +215,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif owner.endless:
             FAULTS["answers without end"](self, b"")
         elif not self._is_faulty(b'{"outputs":[{"name":'):
-            body, head = owner.answer(asked, question[size:])
+            try:
+                body, head = owner.answer(asked, question[size:])
+            except (EdgewiseError, KeyError, TypeError, ValueError) as error:
+                self._send(400, json.dumps({"error": str(error)}).encode())
+                return
             said = {} if head is None or owner.body else {"Inference-Header-Content-Length": str(head)}
             self._send(200, owner.body or body, said)
 
