@@ -102,9 +102,10 @@ def print_routed(routed: "Routed") -> None:
     """The promise, what it costs, and the answers before and after the cut."""
     heading("Local first, upstream when unsure")
     fit = routed.fit
+    promise = fit.promise
     print(
-        f"Promise: at most {100 * fit.promise.epsilon:g} points below the big network, but for a chance of "
-        f"{fit.promise.delta:.0%}; made on {fit.samples} noisy images.\nIt passes on {fit.chosen.offload:.1%}; whoever knows the truth could do with "
+        f"Promise: at most {100 * promise.epsilon:g} points below the big network, but for a chance of {promise.delta:.0%}; made "
+        f"on {fit.samples} noisy images.\nIt passes on {fit.chosen.offload:.1%}; whoever knows the truth could do with "
         f"{fit.oracle.offload:.1%}, and more images come nearer to that."
     )
     table(

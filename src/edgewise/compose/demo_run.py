@@ -1,4 +1,4 @@
-"""The main job on real input: a big digit classifier made small, packed, loaded, used, with the big one upstream; each with evidence.
+"""The main job on real input: a big digit classifier made small, packed, loaded, used, and the big one upstream of it.
 
 Nothing here is particular to the demo: it calls what `compress`, `pack`, `verify`, `load` and `predict` call.
 """
