@@ -12,6 +12,7 @@ import edgewise
 from edgewise.bundle.build import with_evidence
 from edgewise.bundle.bundle import Bundle
 from edgewise.compose.demo import digits_data
+from edgewise.compose.demo_route import field_noise
 from edgewise.errors import CalibrationError, InputError, RefusedError
 from edgewise.packing.pack import sign_release
 from edgewise.routing.calibration import Against, Calibration, Then
@@ -55,7 +56,7 @@ def trust(signing_key: PrivateKey) -> TrustRoot:
 
 @pytest.fixture(scope="module")
 def images() -> Any:
-    return digits_data("eval").x[:60]
+    return field_noise(digits_data("eval").x[:60], seed=0)
 
 
 def three(inputs: Any) -> np.ndarray:
@@ -247,5 +248,5 @@ def test_an_upstream_that_is_none_is_refused(
 
 
 def test_personal_weights_and_an_upstream_exclude_each_other(digits_bundle: Path, trust: TrustRoot) -> None:
-    with pytest.raises(InputError, match="either upstream or personal"):
+    with pytest.raises(InputError, match="personal weights are none"):
         edgewise.load(digits_bundle, trust=trust, upstream=three, personal="mine.weights")

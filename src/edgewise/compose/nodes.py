@@ -118,7 +118,8 @@ def find_calibration(bundle: Bundle, verification: Verification | None, variant:
         except CalibrationError as error:
             errors.append(error)
     if not found:
-        raise errors[0]
+        told = "; ".join(error.what for error in errors) if len(errors) > 1 else errors[0].what
+        raise CalibrationError(told, remedy=errors[0].remedy, ref=bundle.ref)
     return max(found, key=lambda item: (item.chosen, item.measured_at, -_cost(item)))
 
 

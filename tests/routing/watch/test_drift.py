@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.routing.watch.streams import confident, digits, drawn, most_often
 
 from edgewise.errors import DataError, DocumentError
 from edgewise.routing.watch.drift import Drift, Sketch, begin_drift, read_drift, read_sketch, sketch
-from tests.routing.watch.streams import confident, digits, drawn, most_often
 
 Array = np.ndarray
 

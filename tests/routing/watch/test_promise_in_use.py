@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.routing.watch.streams import Pool, confident, digits, drawn, drive, most_often
 
 from edgewise.routing.risk import oracle_offload
 from edgewise.routing.watch.events import Broken, Trusted
 from edgewise.routing.watch.widen import Terms, begin_watch
-from tests.routing.watch.streams import Pool, confident, digits, drawn, drive, most_often
 
 Array = np.ndarray
 EPSILON = 0.01

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.routing.watch.streams import drive
 
 from edgewise.errors import DocumentError, InputError
 from edgewise.routing.watch.drift import sketch
@@ -30,7 +31,6 @@ from edgewise.routing.watch.events import (
 from edgewise.routing.watch.pairs import allowed
 from edgewise.routing.watch.stored import read_watch, watch_to_json
 from edgewise.routing.watch.widen import TABLE, Terms, Watch, begin_watch, fit_exactly, step
-from tests.routing.watch.streams import drive
 
 TERMS = Terms(0.05, samples=100)
 DRAWN = sketch(np.random.default_rng(0).random(500), np.random.default_rng(1))
