@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.routing.watch.streams import alarms, audited, most_often
 
 from edgewise.errors import DocumentError, InputError
 from edgewise.routing.watch.audit import Audit, begin_audit, read_audit
-from tests.routing.watch.streams import alarms, audited, most_often
 
 RISKS = st.sampled_from([0.0, 0.002, 0.01, 0.019, 0.02])
 
@@ -186,6 +186,7 @@ def test_an_alarm_stays() -> None:
     after = audit.unaudited(200_000)
     assert after.broken
     assert after.e_value < 20
+    assert after.observe(True, True, True).broken
     for _ in range(2000):  # and no number runs over
         after = after.observe(True, True, True)
     assert math.isfinite(after.e_value)
