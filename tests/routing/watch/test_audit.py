@@ -186,6 +186,7 @@ def test_an_alarm_stays() -> None:
     after = audit.unaudited(200_000)
     assert after.broken
     assert after.e_value < 20
+    assert after.observe(True, True, True).broken
     for _ in range(2000):  # and no number runs over
         after = after.observe(True, True, True)
     assert math.isfinite(after.e_value)

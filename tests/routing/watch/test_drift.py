@@ -136,6 +136,19 @@ def test_confident_errors_are_not_seen_at_all() -> None:
     assert found <= 1
 
 
+def test_of_late_means_this_block_and_the_one_before() -> None:
+    """What the histogram's gambler knows: anything older would keep him from seeing what is new."""
+    chance = np.random.default_rng(0)
+    drift = begin_drift(sketch(chance.random(100), chance, bins=2), block=10)
+    for scores, late in (
+        ([0.0] * 10, ((0, 0), (10, 0))),
+        ([1.0] * 13, ((0, 3), (0, 10))),
+        ([0.0] * 7, ((0, 0), (7, 3))),
+    ):
+        drift = drift.observe_all((score, 0.5) for score in scores)
+        assert drift.late == late
+
+
 def test_the_rank_says_which_way_scores_went() -> None:
     chance = np.random.default_rng(0)
     start = begin_drift(sketch(chance.random(500), chance))

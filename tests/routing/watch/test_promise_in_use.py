@@ -1,5 +1,6 @@
 """The whole machine on real streams: it learns from nothing, is quiet while nothing changes, and mends what changes."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def unchanged(pool: Pool, runs: int, inputs: int) -> dict[str, Any]:
 
 
 def changed(pool: Pool, after: Any, runs: int) -> dict[str, Any]:
-    """Runs with a change after GOOD inputs: when it was found and by what, what was lost from then on, and what by a fixed threshold."""
+    """Runs with a change after GOOD inputs: when it was found, by what, the loss from then on, and that of a fixed threshold."""
     found: dict[str, Any] = {"missed": 0, "delays": [], "causes": set(), "lost": [], "fixed": []}
     for run in range(runs):
         chance = np.random.default_rng((run, 1))
@@ -101,7 +102,7 @@ def spoken(folder: Path) -> tuple[Pool, Pool]:
     """Spoken digits: a device that learnt four speakers, beside an upstream that is always right; those four, and two others."""
     with np.load(folder / "speech_digits" / "fsdd_8khz_int16.npz", allow_pickle=False) as data:
         audio, offset, label, speaker, take = (data[name] for name in ("audio", "offset", "label", "speaker", "take"))
-    features = np.stack([_loudness(audio[start:end]) for start, end in zip(offset, offset[1:], strict=False)])
+    features = np.stack([_loudness(audio[start:end]) for start, end in pairwise(offset.tolist())])
     known = np.isin(speaker, ["jackson", "lucas", "nicolas", "theo"])
     learnt = known & (take >= 25)
     x = (features - features[learnt].mean(axis=0)) / features[learnt].std(axis=0) / features.shape[1] ** 0.5

@@ -30,7 +30,7 @@ from edgewise.routing.watch.events import (
 )
 from edgewise.routing.watch.pairs import allowed
 from edgewise.routing.watch.stored import read_watch, watch_to_json
-from edgewise.routing.watch.widen import TABLE, Terms, Watch, begin_watch, fit_exactly, step
+from edgewise.routing.watch.widen import TABLE, Pairs, Terms, Watch, begin_watch, fit_exactly, step
 
 TERMS = Terms(0.05, samples=100)
 DRAWN = sketch(np.random.default_rng(0).random(500), np.random.default_rng(1))
@@ -86,7 +86,7 @@ def test_a_threshold_of_a_calibration_is_kept_from_the_first_input_on() -> None:
 def test_a_rule_with_several_thresholds_says_itself_what_it_keeps_while_they_are_those_of_the_calibration() -> None:
     watch = begin_watch(TERMS, 0.5, DRAWN)
     assert [watch.decide(0.9, 0.5, kept)[1] for kept in (True, False, None)] == [KEEP, DEFER, KEEP]
-    own, (refit,) = learnt(begin_watch(TERMS), 100)
+    own, _ = learnt(begin_watch(TERMS), 100)
     own, _ = own.fitted(Fitted(0.5))
     assert [own.decide(0.9, 0.5, kept)[1] for kept in (True, False, None)] == [KEEP, KEEP, KEEP]
 
@@ -171,7 +171,7 @@ def test_where_nothing_can_be_kept_more_is_learnt_from_and_the_chance_is_divided
 
 def test_there_is_an_end_to_what_is_held() -> None:
     terms = Terms(0.01, samples=50_000)
-    watch = replace(begin_watch(terms), pairs=replace(begin_watch(terms).pairs, scores=(0.5,) * 60_000, disagreed=(True,) * 60_000, tries=3, fitting=True))  # fmt: skip
+    watch = replace(begin_watch(terms), pairs=Pairs((0.5,) * 60_000, (True,) * 60_000, tries=3, fitting=True))
     watch, _ = watch.fitted(Fitted(math.inf))
     assert len(watch.pairs.scores) == len(watch.pairs.disagreed) == 30_000
     assert terms.pairs(40) == 60_000
@@ -220,7 +220,7 @@ def test_an_event_that_does_not_belong_to_a_mode_changes_nothing() -> None:
     for watch in (begin_watch(TERMS), begin_watch(TERMS, 0.5), broken()[0]):
         assert watch.fitted(Fitted(0.1)) == (watch, ())
     assert begin_watch(TERMS).resumed() == (begin_watch(TERMS), ())
-    assert {after for after in TABLE.values()} == {"learning", "keeping", "broken"}
+    assert set(TABLE.values()) == {"learning", "keeping", "broken"}
 
 
 def events(seed: int) -> list[Event]:
