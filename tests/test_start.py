@@ -39,6 +39,16 @@ def test_the_first_use_loads_what_it_needs_and_no_more() -> None:
     }
 
 
+def test_a_node_loads_nothing_that_measures_learns_or_asks_before_it_has_to() -> None:
+    loaded = modules_after("import edgewise.compose.nodes, edgewise.routing.rules.classes")
+    assert "edgewise.routing.node" in loaded
+    assert not [
+        name
+        for name in loaded
+        if name.startswith(("edgewise.measure", "edgewise.training", "edgewise.routing.fitting", "onnx.", "urllib3"))
+    ]
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     import edgewise
 

@@ -127,7 +127,7 @@ class Call:
                 said = f"not sure enough ({self._short(row)}), and {error.what}"
                 self._by[row] = Answered(node.tier, self._by[row].variant, True, said, deferred=False)
             return None
-        self._asked, self._left = outbound.to, outbound.size
+        self._sent(outbound)
         for row, who in zip(rows, reply.by, strict=True):
             why = who.why or f"not sure enough: {self._short(row)}"
             self._by[row] = Answered(who.tier, who.variant, who.degraded, why)
@@ -144,7 +144,11 @@ class Call:
             link.post(question, outbound, lambda reply: self._tell(rows, ours, reply))
         except EdgewiseError:
             return
-        self._asked, self._left = outbound.to, outbound.size
+        self._sent(outbound)
+
+    def _sent(self, outbound: Outbound) -> None:
+        self._asked = outbound.to
+        self._left += outbound.size
 
     def _tell(self, rows: Array, ours: Array, reply: Reply) -> None:
         guard = self._node.guard

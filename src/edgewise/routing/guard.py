@@ -28,6 +28,8 @@ from edgewise.runtime.engine import Array
 
 __all__ = ["Guard", "Report"]
 
+_SAVED = 200  # answers of upstream after which the state is kept: no more evidence than that is lost with the power
+
 #: What a person should hear of: a promise that broke, or a threshold that was learnt.
 Report = Broken | Trusted
 
@@ -57,6 +59,7 @@ class Guard:
         self._keep = keep
         self._lock = Lock()
         self._calm: list[tuple[float, float]] = []
+        self._heard = 0
 
     @property
     def watch(self) -> Watch:
@@ -95,8 +98,12 @@ class Guard:
         for score, other, ticket in zip(scores, differ.tolist(), tickets, strict=True):
             with self._lock:
                 self._watch, todo = self._taken_up().learnt(score, other, ticket)
+                self._heard += 1
+                due = self._heard % _SAVED == 0
             if todo:
                 self._do(todo)
+            if due:
+                self.save()
 
     def resume(self) -> None:
         """Let a promise that broke be learnt again, where the terms leave that to a person."""
