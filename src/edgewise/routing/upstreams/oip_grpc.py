@@ -6,7 +6,6 @@ parameters in this protocol, so a server here is nobody's node: it says neither 
 """
 
 import re
-import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from typing import Any, final
 
 from edgewise.bundle.tensors import TensorSpec
 from edgewise.errors import EdgewiseError, HttpStatusError, InputError, NetworkError, PeerError
-from edgewise.net.asking import Address, read_address
+from edgewise.net.asking import read_address
 from edgewise.net.cancel import Cancel
+from edgewise.net.grpc_channel import open_channel
 from edgewise.net.oip_form import DESCRIPTION, ModelForm, TensorForm, answer_limit, fits
 from edgewise.net.oip_tensors import from_raw, from_values, to_raw
 from edgewise.net.transport import shown
@@ -81,7 +81,7 @@ class OipGrpcUpstream:
         self._model, self._version = found["model"], found["version"] or ""
         self._outputs, self._now = tuple(outputs), now
         self._messages = messages()
-        self._channel = _channel(address, found["host"], ca_file)
+        self._channel = open_channel(address, found["host"], ca_file, most=_MOST)
         self._metadata = (
             (("authorization", f"Bearer {token}"),) if token and (address.encrypted or address.local) else ()
         )
@@ -189,26 +189,6 @@ class OipGrpcUpstream:
             f"{self.name} answers {code}{': ' if words else ''}{words}",
             remedy=_REMEDIES.get(status), url=self.name, status=status, retry_after="",
         )  # fmt: skip
-
-
-def _channel(address: Address, target: str, ca_file: Path | None) -> Any:
-    import grpc  # noqa: PLC0415  (an optional extra; ``messages`` has seen that it is there)
-
-    options = {
-        "grpc.max_receive_message_length": _MOST, "grpc.max_send_message_length": -1,
-        "grpc.compression_enabled_algorithms_bitset": 1,  # none, as over HTTP: nothing unpacks to more than was bounded
-        "grpc.enable_http_proxy": int(not address.local), "grpc.enable_retries": 0,
-        # A server that comes back is found again within seconds, not minutes.
-        "grpc.initial_reconnect_backoff_ms": 100, "grpc.min_reconnect_backoff_ms": 1000, "grpc.max_reconnect_backoff_ms": 2000,
-        "grpc.use_local_subchannel_pool": 1,  # closing one closes its connections, and no other has them
-    }  # fmt: skip
-    if not address.encrypted:
-        return grpc.insecure_channel(target, list(options.items()))
-    # gRPC has a list of authorities of its own; the system's, which its owner may have added to, comes first.
-    paths = ssl.get_default_verify_paths()
-    trusted = ca_file or (Path(paths.cafile) if paths.cafile else None)
-    roots = grpc.ssl_channel_credentials(trusted.read_bytes() if trusted else None)
-    return grpc.secure_channel(target, roots, list(options.items()))
 
 
 @dataclass(frozen=True, slots=True)
