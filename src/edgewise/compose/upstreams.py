@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from edgewise.bundle.document import Document
@@ -12,6 +12,9 @@ from edgewise.routing.node import Node
 from edgewise.routing.upstream import Upstream
 from edgewise.routing.upstreams.node import NodeUpstream, SessionUpstream
 from edgewise.runtime.session import Session
+
+if TYPE_CHECKING:
+    from edgewise.routing.upstreams.workers import WorkersTask
 
 __all__ = ["TOKEN", "Asked", "open_upstream"]
 
@@ -74,9 +77,8 @@ def _by_address(url: str, document: Document, unsafe_plain_http: bool) -> Upstre
 
         before, _, name = url.partition("/ai/run/")
         return WorkersUpstream(
-            before, name, "image-classification" if _is_image(document) else "text-classification", document.labels,
-            token=token, inputs=document.inputs, unsafe_plain_http=unsafe_plain_http,
-        )  # fmt: skip
+            before, name, *_task(document), token=token, inputs=document.inputs, unsafe_plain_http=unsafe_plain_http
+        )
     if scheme in ("http", "https") and parts.fragment:
         from edgewise.routing.upstreams.chat import ChatUpstream  # noqa: PLC0415  (urllib3)
         from edgewise.routing.upstreams.prompt import Prompt  # noqa: PLC0415
@@ -89,5 +91,10 @@ def _by_address(url: str, document: Document, unsafe_plain_http: bool) -> Upstre
     raise InputError(f"{parts.scheme}://{parts.hostname or ''}{path} says not what it speaks", remedy=f"Name {_FORMS}.")
 
 
-def _is_image(document: Document) -> bool:
-    return any(spec.content == "image" for spec in document.inputs)
+def _task(document: Document) -> "tuple[WorkersTask, tuple[str, ...]]":
+    """Workers AI's word for what the model does, and the labels where it has any."""
+    if document.task == "embedding":
+        return "embeddings", ()
+    from edgewise.routing.upstreams.readable import is_picture  # noqa: PLC0415  (only who is asked is loaded)
+
+    return "image-classification" if any(map(is_picture, document.inputs)) else "text-classification", document.labels

@@ -15,9 +15,9 @@ from edgewise.testing.json_server import JsonCall, JsonServer
 
 __all__ = ["EnvelopeFault", "WorkersServer"]
 
-#: failed: "success" is false, at status 200. bare: no envelope. unknown: a label nobody has. beyond: a score above 1. again: the
-#: same label twice. empty: no labels. text: a score that is a text.
-EnvelopeFault = Literal["", "failed", "bare", "unknown", "beyond", "again", "empty", "text"]
+#: failed: "success" is false, at status 200. bare: no envelope. odd: one of other types. unknown: a label nobody has. beyond: a
+#: score above 1. again: the same label twice. empty: no labels. text: a score that is a text.
+EnvelopeFault = Literal["", "failed", "bare", "odd", "unknown", "beyond", "again", "empty", "text"]
 
 
 class WorkersServer(JsonServer):
@@ -45,6 +45,8 @@ class WorkersServer(JsonServer):
         result = model(call.body)
         if self.says == "failed":
             return 200, _enveloped(None, "AiError: out of capacity\x1b[2J")
+        if self.says == "odd":
+            return 200, {"result": result, "success": "true", "errors": ["no object"]}
         if self.says == "bare":
             return 200, {"result": result}
         return 200, _enveloped(_spoilt(result, self.says) if self.says else result)

@@ -227,9 +227,10 @@ def test_a_model_is_looked_for_by_its_name_and_then_in_the_list(server: ChatServ
     assert "\x1b" not in raised.value.remedy
     server.listed = None
     assert upstream.describe(until, Cancel()) == Described("large", labels=LABELS)
-    server.statuses = [401]
-    with pytest.raises(HttpStatusError, match="401"):
-        upstream.describe(until, Cancel())
+    for statuses in ([401], [404, 500]):
+        server.statuses = list(statuses)
+        with pytest.raises(HttpStatusError, match=str(statuses[-1])):
+            upstream.describe(until, Cancel())
 
 
 def test_the_token_goes_encrypted_or_within_this_machine_and_is_shown_nowhere() -> None:

@@ -88,6 +88,11 @@ def test_every_label_is_read_back_however_it_is_written(label: str, around: str,
     assert PROMPT.read(said) == LABELS.index(label)
 
 
+def test_a_label_may_look_like_the_beginning_of_an_object() -> None:
+    prompt = Prompt(("{}", '{"label": "a"}', "a"))
+    assert [prompt.read(label) for label in prompt.labels] == [0, 1, 2]
+
+
 @given(TEXTS)
 def test_comparing_is_idempotent(text: str) -> None:
     assert normal(normal(text)) == normal(text)

@@ -43,12 +43,17 @@ def test_bytes_of_another_range_are_scaled_too() -> None:
     assert np.asarray(Image.open(io.BytesIO(png))).tolist() == [[0, 128, 255]]
 
 
-def test_only_an_input_of_content_image_is_a_picture() -> None:
+def test_only_an_input_of_content_image_or_of_bytes_in_its_form_is_a_picture() -> None:
     photo = np.zeros((1, 2, 2, 3), np.uint8)
     assert pictures_of({"photo": photo}, []) is None
-    assert pictures_of({"photo": photo}, [TensorSpec("photo", "uint8", (1, 2, 2, 3))]) is None
+    for other in (
+        TensorSpec("photo", "float32", (1, 2, 2, 3), (0, 1)), TensorSpec("photo", "uint8", (1, 2, 2, 4)),
+        TensorSpec("photo", "uint8", (1, 2, 3)), TensorSpec("photo", "uint8", (1, 2, 2, 3), None, "sensor"),
+    ):  # fmt: skip
+        assert pictures_of({"photo": photo}, [other]) is None
     assert pictures_of({"other": photo}, [UNSIGNED]) is None
-    assert len(pictures_of({"photo": photo}, [UNSIGNED]) or []) == 1
+    for one in (UNSIGNED, TensorSpec("photo", "uint8", ("batch", "height", "width", 3))):
+        assert len(pictures_of({"photo": photo}, [one]) or []) == 1
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ class TestTextClassification(UpstreamConformance):
     @pytest.fixture
     def subject(self, server: WorkersServer) -> Subject:
         faults = server.wire_faults()
-        said = ("failed", "bare", "unknown", "beyond", "again", "empty", "text")
+        said = ("failed", "bare", "odd", "unknown", "beyond", "again", "empty", "text")
         return Subject(
             make=lambda: WorkersUpstream(server.url, MODEL, "text-classification", LABELS, token=TOKEN),
             inputs=texts,

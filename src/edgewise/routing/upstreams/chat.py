@@ -199,18 +199,11 @@ def _read_completion(form: Form) -> tuple[str, float, str, str]:
 
 
 def _read_choice(form: Form) -> tuple[str, float, str]:
-    said = form.child("message", _read_message)
+    said = form.child("message", lambda message: message.text("content"))  # null where it declined, or called a tool
     if said is None:
         form.problem("message", "is missing")
     probability = form.child("logprobs", _read_probability)
     return said or "", 1.0 if probability is None else probability, _words(form, "finish_reason")
-
-
-def _read_message(form: Form) -> str:
-    if form.anything("content") is None:  # null where the model declined, or called a tool
-        form.problem("content", "is missing")
-        return ""
-    return form.text("content")
 
 
 def _read_probability(form: Form) -> float | None:

@@ -99,15 +99,16 @@ class Prompt:
 
     def read(self, answer: str) -> int | None:
         """The class that ``answer`` names, or None. A JSON object with nothing but a label counts in either form."""
-        if answer.lstrip().startswith("{"):
-            try:
-                form = Form(parse_object(answer.encode("utf-8", "replace"), "the answer", _ANSWER), "answer")
-                label = form.text("label", limit=256)
-                form.finish()
-            except (DocumentError, HostileBundleError):
-                return None
-            return None if form.rest() else self._index.get(normal(label))
-        return self._index.get(normal(answer))
+        found = self._index.get(normal(answer))
+        if found is not None or not answer.lstrip().startswith("{"):
+            return found
+        try:
+            form = Form(parse_object(answer.encode("utf-8", "replace"), "the answer", _ANSWER), "answer")
+            label = form.text("label", limit=256)
+            form.finish()
+        except (DocumentError, HostileBundleError):
+            return None
+        return None if form.rest() else self._index.get(normal(label))
 
     def _instructions(self, form: PromptForm) -> str:
         how = (

@@ -1,7 +1,7 @@
 """What somebody else's model can read of a sample: its text, or a picture as a PNG file.
 
 The models here take numbers: hashed or split words, scaled pixels. A text is there only where the interface has an input of
-texts, or whoever names the upstream says how to get it back. A picture is one of the interface's inputs by its own word.
+texts, or whoever names the upstream says how to get it back. A picture is one of the interface's inputs by its own word or form.
 """
 
 import re
@@ -15,7 +15,7 @@ from edgewise.bundle.tensors import TensorSpec
 from edgewise.errors import InputError
 from edgewise.runtime.engine import Array
 
-__all__ = ["TextOf", "pictures_of", "texts_of", "to_png"]
+__all__ = ["TextOf", "is_picture", "pictures_of", "texts_of", "to_png"]
 
 #: From inputs by name, (n, ...) each, to n texts.
 TextOf = Callable[[Mapping[str, Array]], list[str]]
@@ -65,12 +65,19 @@ def texts_of(inputs: Mapping[str, Array], text_of: TextOf | None) -> list[str] |
     return texts
 
 
+def is_picture(spec: TensorSpec) -> bool:
+    """Of content image; or bytes of height, width and one or three channels, which are nothing else where nobody says."""
+    return spec.content == "image" or (
+        spec.content == "tensor" and spec.dtype == "uint8" and len(spec.shape) == 4 and spec.shape[3] in (1, 3)
+    )
+
+
 def pictures_of(inputs: Mapping[str, Array], specs: Sequence[TensorSpec]) -> list[bytes] | None:
-    """Each sample's picture as a PNG file, or None where no input among ``specs`` is of content image.
+    """Each sample's picture as a PNG file, or None where no input among ``specs`` is one.
 
     Raises InputError where it cannot be written as one.
     """
-    named = [spec for spec in specs if spec.content == "image" and spec.name in inputs]
+    named = [spec for spec in specs if is_picture(spec) and spec.name in inputs]
     if not named:
         return None
     if len(named) > 1:
