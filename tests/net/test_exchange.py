@@ -132,8 +132,9 @@ def test_of_several_that_are_closed_only_one_is_tried() -> None:
 
 
 @pytest.mark.parametrize("certificate", [None, CERTIFICATE])
-def test_who_reads_nothing_of_a_long_question_holds_nobody(certificate: Path | None) -> None:
-    with server(fault="never reads", certificate=certificate) as made:
+@pytest.mark.parametrize("fault", ["never reads", "reads by sips"])
+def test_who_does_not_read_a_long_question_holds_nobody(fault: str, certificate: Path | None) -> None:
+    with server(fault=fault, certificate=certificate) as made:
         asking = Exchanger(ca_file=CERTIFICATE)
         assert lateness(lambda: ask(asking, made.model_url, 0.1, body=bytes(16 << 20)), 0.1) <= LATE
 

@@ -17,7 +17,7 @@ from typing import Any
 from edgewise.errors import EdgewiseError
 from edgewise.net.oip_tensors import DTYPES, datatype_of, from_raw, from_values, to_raw, to_values
 from edgewise.runtime.engine import Array, OpenOptions, TensorInfo, find_engine
-from edgewise.testing.faults import FAULTS, wait_for_hang_up
+from edgewise.testing.faults import FAULTS, UNREAD, wait_for_hang_up
 from edgewise.testing.loopback import Loopback, OwnedServer
 
 __all__ = ["WRONG", "InferenceServer", "wrong_outputs"]
@@ -200,8 +200,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         owner = self.server.owner
-        if owner.fault == "never reads":
-            FAULTS[owner.fault](self, b"")
+        if owner.fault in UNREAD:
+            UNREAD[owner.fault](self, b"")
             return
         question = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         size = int(self.headers.get("Inference-Header-Content-Length", len(question)))
