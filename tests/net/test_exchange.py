@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,28 @@ def test_a_kept_connection_that_the_server_closed_is_replaced(certificate: Path 
         with pytest.raises(NetworkError):
             ask(asking, made.model_url)
         assert len(made.tokens) == before + 3  # a new connection was no stale one
+
+
+def test_of_several_that_are_closed_only_one_is_tried() -> None:
+    with server(keep=True, delay=0.05) as made, ThreadPoolExecutor(2) as pool:
+        asking = Exchanger()
+
+        def unknown(_: int) -> None:
+            with pytest.raises(HttpStatusError, match="404"):
+                ask(asking, made.model_url, path="/unknown", body=b"{}")
+
+        list(pool.map(unknown, range(2)))
+        made.stale = set(made.connections)
+        assert len(made.stale) == 2
+        assert ask(asking, made.model_url).body
+
+
+@pytest.mark.parametrize("certificate", [None, CERTIFICATE])
+@pytest.mark.parametrize("fault", ["never reads", "reads by sips"])
+def test_who_does_not_read_a_long_question_holds_nobody(fault: str, certificate: Path | None) -> None:
+    with server(fault=fault, certificate=certificate) as made:
+        asking = Exchanger(ca_file=CERTIFICATE)
+        assert lateness(lambda: ask(asking, made.model_url, 0.1, body=bytes(16 << 20)), 0.1) <= LATE
 
 
 def test_what_was_given_up_is_closed_and_not_kept() -> None:

@@ -50,6 +50,7 @@ def test_what_varies_may_have_any_size_but_no_other_rank() -> None:
         (binary(output())[0], -1), (binary(output())[0], 1 << 40), (binary(output())[0], binary(output())[1] - 1),
         (binary(output())[0], binary(output())[1] + 1), (b"", 0), (b"[]", 2), binary(output(), tail=b"\xff" * 24),
         (b'{"outputs":{}}', 14), (b'{"outputs":[[]]}', 16), (b"\xff\xfe", 2),
+        (json.dumps({"outputs": [{"name": "scores", "datatype": "FP32", "shape": [2, 3], "data": [0] * 6}]}).encode(), 4096),
     ],
 )  # fmt: skip
 def test_binary_answers_that_do_not_add_up_are_refused(data: bytes, head: int) -> None:

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler
 
-__all__ = ["FAULTS", "HANGING", "Fault", "wait_for_hang_up"]
+__all__ = ["FAULTS", "HANGING", "UNREAD", "Fault", "wait_for_hang_up"]
 
 Fault = Callable[[BaseHTTPRequestHandler, bytes], None]
 _DROP = 0.004  # seconds between two bytes of a trickle
+_SIP = 16384  # bytes that are read at once by who reads slowly
 _ENDLESS = b" " * 65536
 #: Linux tells of a peer that hangs up even where there is more to read.
 _HUNG_UP = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
@@ -29,6 +30,12 @@ def wait_for_hang_up(handler: BaseHTTPRequestHandler, seconds: float | None = No
 
 def _hang(handler: BaseHTTPRequestHandler, _: bytes) -> None:
     wait_for_hang_up(handler)
+
+
+def _sip(handler: BaseHTTPRequestHandler, _: bytes) -> None:
+    handler.close_connection = True
+    while handler.rfile.read1(_SIP):
+        time.sleep(_DROP)
 
 
 def _trickle_headers(handler: BaseHTTPRequestHandler, _: bytes) -> None:
@@ -83,9 +90,11 @@ def _refuse(status: int) -> Fault:
     return answer
 
 
-#: Name -> no answer ever ends. A server that never reads has to be told so before it has read the question.
+#: Name -> no answer ever ends, and the question is not read as it should be: to be done before it is.
+UNREAD: Mapping[str, Fault] = {"never reads": _hang, "reads by sips": _sip}
+#: Name -> no answer ever ends.
 HANGING: Mapping[str, Fault] = {
-    "never reads": _hang,
+    **UNREAD,
     "hangs": _hang,
     "trickles its headers": _trickle_headers,
     "trickles its body": _trickle_body,

@@ -17,7 +17,7 @@ from typing import Any
 from edgewise.errors import EdgewiseError
 from edgewise.net.oip_tensors import DTYPES, datatype_of, from_raw, from_values, to_raw, to_values
 from edgewise.runtime.engine import Array, OpenOptions, TensorInfo, find_engine
-from edgewise.testing.faults import FAULTS, wait_for_hang_up
+from edgewise.testing.faults import FAULTS, UNREAD, wait_for_hang_up
 from edgewise.testing.loopback import Loopback, OwnedServer
 
 __all__ = ["WRONG", "InferenceServer", "wrong_outputs"]
@@ -45,8 +45,9 @@ class InferenceServer(Loopback):
     fault: a name of ``faults.FAULTS``, done in place of every answer; wrong: one of ``WRONG``. delay: seconds before each answer.
 
     binary: it has the extension for binary tensors, and says so. described: it answers to /v2 at all. keep: connections stay open
-    after an answer; hang_up: it closes them without a word. strict: parameters of a request are refused. node: parameters that it
-    describes its model with, as a node does; says: parameters of its answers, by number of rows.
+    after an answer; hang_up: it closes them without a word; stale: on these ``connections`` it closes in place of an answer.
+    strict: parameters of a request are refused. node: parameters that it describes its model with, as a node does; says: parameters
+    of its answers, by number of rows.
 
     questions: number of samples in each batch that arrived. tokens, headers: the Authorization, and all headers, of each request.
     asked: parameters of each question.
@@ -68,6 +69,7 @@ class InferenceServer(Loopback):
         self.most: int | None = None
         self.lock = Lock()
         self.connections: set[socket] = set()
+        self.stale: set[socket] = set()
         super().__init__(_Handler, certificate)  # last: from here on it answers
 
     @property
@@ -198,8 +200,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         owner = self.server.owner
-        if owner.fault == "never reads":
-            FAULTS[owner.fault](self, b"")
+        if owner.fault in UNREAD:
+            UNREAD[owner.fault](self, b"")
             return
         question = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         size = int(self.headers.get("Inference-Header-Content-Length", len(question)))
@@ -234,8 +236,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(307, b"", {"Location": owner.location})
         elif owner.statuses:
             self._send(owner.statuses.pop(0), b'{"error":"busy\x1b[2J"}')
-        elif owner.fault:
-            FAULTS[owner.fault](self, body)
+        elif owner.fault or self.request in owner.stale:
+            FAULTS[owner.fault or "closes"](self, body)
         else:
             return False
         return True

@@ -143,8 +143,10 @@ def test_several_inputs_are_told_apart_by_name_alone() -> None:
             "y": [[2.0]], "z": [[-2.0]],
         }  # fmt: skip
         for inputs, decision in (({"a": one, "c": two}, "y"), ({"a": one}, "y"), ({"a": one, "b": two}, "scores")):
+            before = len(server.asked)
             with pytest.raises(PeerError):
                 ask(upstream, inputs, decision)
+            assert len(server.asked) == before
         with pytest.raises(PeerError, match="numbers of rows"):
             ask(upstream, {"a": one, "b": np.zeros((2, 1), np.float32)}, "y")
         with pytest.raises(InputError, match="a row"):

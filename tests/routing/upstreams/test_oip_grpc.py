@@ -16,7 +16,7 @@ pytest.importorskip("onnx", reason="needs the extra pack")
 from onnx import TensorProto, helper
 
 from edgewise.digits import model_bytes
-from edgewise.errors import HttpStatusError, InputError, NetworkError, RefusedError
+from edgewise.errors import HttpStatusError, InputError, NetworkError, PeerError, RefusedError
 from edgewise.net.cancel import Cancel
 from edgewise.routing.upstream import Described, Question
 from edgewise.routing.upstreams.oip_grpc import OipGrpcUpstream
@@ -121,6 +121,24 @@ def test_who_takes_connections_and_never_speaks_is_left_in_time() -> None:
             late.append(time.perf_counter() - until)
         assert min(late) <= 0.010
         upstream.close()
+
+
+def test_an_answer_longer_than_its_numbers_can_be_is_refused() -> None:
+    with GrpcInferenceServer(model_bytes("fp32")) as server:
+        upstream = OipGrpcUpstream(server.model_url)
+        ask(upstream, pixels(1, 0), "logits")
+        for size in (1 << 20, 1 << 26):  # more than makes sense here, more than gRPC takes
+            server.garbage = bytes(size)
+            with pytest.raises(PeerError, match=r"more than the|larger than max"):
+                ask(upstream, pixels(1, 0), "logits")
+
+
+def test_what_is_closed_says_so() -> None:
+    with GrpcInferenceServer(model_bytes("fp32")) as server:
+        upstream = OipGrpcUpstream(server.model_url)
+        upstream.close()
+        with pytest.raises(NetworkError, match="closed"):
+            ask(upstream, pixels(1, 0), "logits")
 
 
 def test_a_server_that_is_gone_is_a_fault_at_once_and_is_found_again() -> None:
