@@ -47,12 +47,12 @@ def test_no_input_gains_anything_on_the_mean_while_the_promise_holds(
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 1000), inputs=st.integers(0, 2000))
-def test_at_the_promised_risk_next_to_nothing_is_lost_either(seed: int, inputs: int) -> None:
-    """Else the audit would be blind: it is the likelihood ratio up to a hair, at both shares."""
+def test_at_the_promised_risk_nothing_is_lost_either(seed: int, inputs: int) -> None:
+    """Else the audit would be blinder than it need be: bets are fair, at both shares."""
     audit = somewhere(seed, "never", inputs)
     hit = audit.share * 0.02
     wrong, right = (audit.observe(kept=True, audited=True, disagree=other).e_value for other in (True, False))
-    assert hit * wrong + (1 - hit) * right >= audit.e_value * (1 - 0.03)
+    assert hit * wrong + (1 - hit) * right == pytest.approx(audit.e_value, rel=1e-9)
 
 
 @pytest.mark.parametrize("way", ["spending", "never"])
@@ -131,7 +131,7 @@ def test_what_is_guessed_of_the_risk_is_right_whatever_is_kept() -> None:
         guesses.append(audit.risk)
     error = np.std(guesses) / math.sqrt(len(guesses))
     assert abs(np.mean(guesses) - (0.2 * 0.3 + 0.6 * 0.01)) < 3 * error
-    assert error < 0.003
+    assert error < 0.004
     assert math.isnan(begin_audit(0.05).risk)
 
 
@@ -220,7 +220,8 @@ def test_a_restart_forgets_nothing() -> None:
         ("epsilon", 0), ("epsilon", "0.1"), ("share", 2), ("closer", 0.01), ("wary", 1), ("restarts", None),
         ("restarts", {"way": "never", "length": 0, "alpha": 0.1}), ("fortunes", [1] * 7), ("fortunes", [-1] + [1] * 7),
         ("fortunes", [1e300] * 8), ("doubts", [True] * 8), ("doubts", ["a"] * 8), ("block", -1), ("block", 2**60),
-        ("usual", 10**6), ("disagreements", 10**6), ("disagreed", 10**9), ("lost", -1), ("lost", None), ("closeNow", 0),
+        ("usual", 10**6), ("hits", [10**6, 0]), ("hits", [0]),
+        ("hits", [-1, 0]), ("disagreed", 10**9), ("lost", -1), ("lost", None), ("closeNow", 0),
         ("broken", None),
     ],
 )  # fmt: skip

@@ -10,11 +10,11 @@ it is what the next one is learnt from (``widen``).
 **The test** (betting: Waudby-Smith and Ramdas 2024, arXiv 2010.09686). Hypothesis: the mean of X, given all before, is at most
 epsilon. Gambler j believes in a risk r_j above epsilon and multiplies his fortune by 1 + b (X - epsilon) with
 b = q (r_j - epsilon) / (epsilon (1 - q epsilon)), which is below 1 / epsilon, so that no stake ruins him: without a
-disagreement this is (1 - q r_j) / (1 - q epsilon), with one r_j / epsilon, up to a hair: the likelihood ratio of r_j against
-epsilon. Stakes do not depend on what they are bet on, and there are eight gamblers with an eighth of the money each, their
-r_j in equal ratios from epsilon to 1, so that small breaks and large ones are both somebody's. When fortunes begin anew, and
-what then is promised of false alarms, is in ``restarts``. Nothing is assumed of the inputs, not even that they are drawn alike:
-as long as the risk is at most epsilon at each, a false alarm comes no more often than stated.
+disagreement this is (1 - q r_j) / (1 - q epsilon), with one r_j / epsilon: the likelihood ratio of r_j against epsilon. Stakes
+do not depend on what they are bet on. There are eight gamblers with an eighth of the money each, their r_j in equal ratios from
+epsilon to 1, so that small breaks and large ones are both somebody's. When fortunes begin anew, and what then is promised of
+false alarms, is in ``restarts``. Nothing is assumed of the inputs, not even that they are drawn alike: as long as the risk is at
+most epsilon at each, a false alarm comes no more often than stated.
 
 **Looking closer.** q is chosen before the coin is tossed, so it may depend on the past: where evidence of late (``doubt``) is
 above ``wary``, the share is ``closer``. A suspicion is made sure, or laid to rest, in a fraction of the inputs; in good times it
@@ -66,7 +66,7 @@ class Audit:
 
     fortunes: of the eight gamblers when the block began, without what begins to bet in it. doubts: of as many, each since it last
     had only the 1 it began with (Page 1954): they decide on the share, and on nothing else. usual, close: inputs of this block
-    at either share. disagreements: of this block's inputs. close_now: the closer share holds. lost: X summed over all inputs.
+    at either share; hits: disagreements on them. close_now: the closer share holds. lost: X summed over all inputs.
     audited, disagreed: of all inputs. broken: the alarm was raised, for good.
     """
 
@@ -76,7 +76,7 @@ class Audit:
     block: int = 0
     usual: int = 0
     close: int = 0
-    disagreements: int = 0
+    hits: tuple[int, int] = (0, 0)
     close_now: bool = False
     audited: int = 0
     disagreed: int = 0
@@ -141,7 +141,7 @@ class Audit:
         usual, close = (self.usual, self.close + 1) if self.close_now else (self.usual + 1, self.close)
         if usual + close < self.plan.restarts.length:
             return Audit(
-                self.plan, self.fortunes, self.doubts, self.block, usual, close, self.disagreements, self.close_now,
+                self.plan, self.fortunes, self.doubts, self.block, usual, close, self.hits, self.close_now,
                 self.audited, self.disagreed, self.lost, self.broken,
             )  # fmt: skip
         return self._passed(1)
@@ -162,15 +162,18 @@ class Audit:
         weight = 1 / (self.plan.closer if ticket[1] else self.plan.share)
         state = replace(self, disagreed=self.disagreed + 1, lost=self.lost + weight)
         if late == 0:
-            state = replace(state, disagreements=self.disagreements + 1)
+            usual, close = self.hits
+            state = replace(state, hits=(usual, close + 1) if ticket[1] else (usual + 1, close))
         elif late == 1:
             # What begins to bet in this block had no stake in the last one.
-            state = replace(state, fortunes=self._paid(self.fortunes), doubts=self._paid(self.doubts))
+            state = replace(state, fortunes=self._paid(self.fortunes, ticket), doubts=self._paid(self.doubts, ticket))
         broken = self.broken or state.e_value >= self.plan.restarts.bar
         return replace(state, close_now=state.doubt >= self.plan.wary, broken=broken)
 
-    def _paid(self, fortunes: tuple[float, ...]) -> tuple[float, ...]:
-        return tuple(min(a * math.exp(f[2]), _RICH) for a, f in zip(fortunes, self.plan.factors, strict=True))
+    def _paid(self, fortunes: tuple[float, ...], ticket: Ticket) -> tuple[float, ...]:
+        """One disagreement where agreement was counted before."""
+        pairs = zip(fortunes, self.plan.factors, strict=True)
+        return tuple(min(fortune * math.exp(f[2] - f[ticket[1]]), _RICH) for fortune, f in pairs)
 
     def _passed(self, count: int) -> "Audit":
         """So many inputs, no more than the block still has, without a disagreement."""
@@ -183,7 +186,7 @@ class Audit:
             [max(1.0, doubt) for doubt in _grown(ended, self.doubts)],
         )
         return replace(
-            ended, fortunes=tuple(fortunes), doubts=tuple(doubts), block=self.block + 1, usual=0, close=0, disagreements=0,
+            ended, fortunes=tuple(fortunes), doubts=tuple(doubts), block=self.block + 1, usual=0, close=0, hits=(0, 0),
             close_now=sum(doubts) / _BETS >= self.plan.wary,
         )  # fmt: skip
 
@@ -194,7 +197,7 @@ class Audit:
             "epsilon": plan.epsilon, "share": plan.share, "closer": plan.closer, "wary": plan.wary,
             "restarts": plan.restarts.to_json(), "fortunes": list(self.fortunes),
             "doubts": list(self.doubts), "block": self.block, "usual": self.usual,
-            "close": self.close, "disagreements": self.disagreements, "closeNow": self.close_now, "audited": self.audited,
+            "close": self.close, "hits": list(self.hits), "closeNow": self.close_now, "audited": self.audited,
             "disagreed": self.disagreed, "lost": self.lost, "broken": self.broken,
         }  # fmt: skip
 
@@ -233,10 +236,7 @@ def read_audit(value: Any, path: str = "") -> Audit:
     for name, values in money.items():
         if len(values) != _BETS:
             form.problem(name, f"{_BETS} are needed")
-    counts = {
-        name: form.integer(name, high=_MOST)
-        for name in ("block", "usual", "close", "disagreements", "audited", "disagreed")
-    }
+    counts = {name: form.integer(name, high=_MOST) for name in ("block", "usual", "close", "audited", "disagreed")}
     lost = form.number("lost", low=0)
     flags = {name: form.anything(name) for name in ("closeNow", "broken")}
     for name, flag in flags.items():
@@ -244,24 +244,25 @@ def read_audit(value: Any, path: str = "") -> Audit:
             form.problem(name, "true or false is needed")
     if restarts is not None and counts["usual"] + counts["close"] >= restarts.length:
         form.problem("usual", f"with close, less than a block of {restarts.length} is needed")
-    if (
-        counts["disagreements"] > min(counts["usual"] + counts["close"], counts["disagreed"])
-        or counts["disagreed"] > counts["audited"]
-    ):
-        form.problem("disagreed", "more disagreements than audits, or than inputs")
+    hits = form.values("hits", lambda item: isinstance(item, int) and not isinstance(item, bool), "a count", limit=2)
+    if len(hits) != 2 or not (0 <= hits[0] <= counts["usual"] and 0 <= hits[1] <= counts["close"]):
+        form.problem("hits", "two counts, not above usual and close, are needed")
+    elif not sum(hits) <= counts["disagreed"] <= counts["audited"]:
+        form.problem("disagreed", "more disagreements than audits, or fewer than hits")
     form.finish()
     assert restarts is not None
     return Audit(
         _plan(epsilon, share, closer, wary, restarts), tuple(map(float, money["fortunes"])),
         tuple(map(float, money["doubts"])), counts["block"], counts["usual"],
-        counts["close"], counts["disagreements"], flags["closeNow"], counts["audited"], counts["disagreed"], lost,
+        counts["close"], (hits[0], hits[1]), flags["closeNow"], counts["audited"], counts["disagreed"], lost,
         flags["broken"],
     )  # fmt: skip
 
 
 def _grown(state: Audit, fortunes: Sequence[float], fresh: float = 0.0) -> list[float]:
     """What fortunes at the block's beginning, each with so much more, are worth by now."""
-    usual, close, hits = state.usual, state.close, state.disagreements
+    hits = sum(state.hits)
+    usual, close = state.usual - state.hits[0], state.close - state.hits[1]
     return [
         min((fortune + fresh) * math.exp(min(usual * f[0] + close * f[1] + hits * f[2], _RICHEST)), _RICH)
         for fortune, f in zip(fortunes, state.plan.factors, strict=True)
@@ -269,7 +270,6 @@ def _grown(state: Audit, fortunes: Sequence[float], fresh: float = 0.0) -> list[
 
 
 def _plan(epsilon: float, share: float, closer: float, wary: float, restarts: Restarts) -> _Plan:
-    """A disagreement multiplies by r / epsilon beside its input's own factor: at no share more than the bet would pay."""
     factors = tuple(
         (
             math.log((1 - share * r) / (1 - share * epsilon)),
