@@ -163,9 +163,17 @@ def test_another_bundle_can_be_upstream(
         assert set(answer.tier) == {"device", "cloud"}
 
 
-def test_a_device_learns_what_it_may_keep_and_remembers_it(digits_bundle: Path, trust: TrustRoot, tmp_path: Path) -> None:
+def test_a_device_learns_what_it_may_keep_and_remembers_it(
+    digits_bundle: Path, trust: TrustRoot, tmp_path: Path
+) -> None:
     x, reports = digits_data("eval").x, []
-    given: dict[str, Any] = {"trust": trust, "upstream": digits_bundle, "learn": 10.0, "report": reports.append, "home": tmp_path}
+    given: dict[str, Any] = {
+        "trust": trust,
+        "upstream": digits_bundle,
+        "learn": 10.0,
+        "report": reports.append,
+        "home": tmp_path,
+    }
     with edgewise.load(digits_bundle, **given) as node:
         assert node.guard is not None
         for at in range(0, 1200, 40):
@@ -215,7 +223,9 @@ def test_a_promise_about_accuracy_is_watched_by_what_was_seen_of_disagreement(
         ({"patience": 3}, "no parameter patience"),
     ],
 )
-def test_what_makes_no_sense_is_refused(digits_bundle: Path, trust: TrustRoot, given: dict[str, Any], said: str) -> None:
+def test_what_makes_no_sense_is_refused(
+    digits_bundle: Path, trust: TrustRoot, given: dict[str, Any], said: str
+) -> None:
     with pytest.raises(InputError, match=said):
         edgewise.load(digits_bundle, trust=trust, upstream=three, **given)
 
