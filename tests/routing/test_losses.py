@@ -20,6 +20,7 @@ def test_two_classifiers_disagree_where_their_winners_do_whatever_their_form() -
     probability = np.array([[0.2], [0.4], [0.9]], np.float32)
     assert judge.disagree(scores, probability).tolist() == [False, True, True]
     assert judge.disagree(scores, np.array([0, 1, 1])).tolist() == [False, False, True]
+    assert judge.disagree(scores, np.array([[0, 1], [1, 0], [1, 0]])).tolist() == [False, False, True]  # the best first
     assert judge.right(scores, np.array([0, 0, 0], np.uint8)).tolist() == [True, False, True]
     assert judge.loss(scores, probability).tolist() == [0.0, 1.0, 1.0]
     assert judge.unit == 1.0
@@ -64,6 +65,8 @@ def test_sets_of_labels_disagree_where_they_are_not_equal_and_lose_by_the_label(
 
 def test_quantized_answers_are_read_as_the_numbers_that_they_stand_for() -> None:
     told = Details(scale=(0.01, -100), cut=0.5)
+    floats = np.array([0.4, 0.5])  # that stand for themselves
+    assert judge_for("anomaly", details=told).disagree(floats, np.array([0, 1])).tolist() == [False, False]
     assert judge_for("multilabel", details=told).disagree(
         np.array([[-50, -51]], np.int8), np.array([[1, 0]])
     ).tolist() == [False]
@@ -125,6 +128,7 @@ def test_predictions_disagree_beyond_the_tolerance() -> None:
     judge = judge_for("regression", details=Details(tolerance=1.0, worst=4.0))
     ours, theirs = np.array([1.0, 1.0, 9.0, np.nan]), np.array([[2.0], [3.0], [0.0], [0.0]])
     assert judge.disagree(ours, theirs).tolist() == [False, True, True, True]
+    assert judge.right(ours, theirs).tolist() == [True, False, False, False]
     assert judge.loss(ours, theirs).tolist() == [0.25, 0.5, 1.0, 1.0]
     assert judge_for("regression", details=Details(tolerance=2.0)).loss(ours[:2], theirs[:2]).tolist() == [0.5, 1.0]
     several = np.array([[0.0, 5.0]])
@@ -137,6 +141,7 @@ def test_embeddings_disagree_where_they_point_apart() -> None:
     judge = judge_for("embedding", details=Details(cosine=0.7))
     ours, theirs = np.array([[1.0, 0], [1, 0], [1, 0], [0, 0]]), np.array([[2.0, 0], [1, 1], [-1, 0], [1, 0]])
     assert judge.disagree(ours, theirs).tolist() == [False, False, True, True]
+    assert judge.right(ours, theirs).tolist() == [True, True, False, False]
     assert judge.loss(ours, theirs) == pytest.approx([0.0, (1 - math.sqrt(0.5)) / 2, 1.0, 1.0])
     with pytest.raises(DataError, match="not of one space"):
         judge.disagree(ours, np.zeros((4, 3)))

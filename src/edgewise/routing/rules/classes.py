@@ -49,8 +49,8 @@ class Logits:
             keep(self, "_gains", np.array(self.scale))
             keep(self, "_biases", np.array(self.bias))
 
-    def row(self, outputs: Mapping[str, Array]) -> tuple[Array, int]:
-        """(classes,) float64 of one sample, to be written to, and the class that was chosen; -1 where they are not finite.
+    def row(self, outputs: Mapping[str, Array]) -> tuple[Array, int, float]:
+        """(classes,) float64 of one sample, to be written to; the class that was chosen, -1 where they are not finite; the largest.
 
         ``plain``: these are probabilities, and stay so.
         """
@@ -67,21 +67,23 @@ class Logits:
             at = int(row.argmax())
         largest = row.item(at)
         if largest - largest != 0.0:  # NaN wins, where there is one
-            return row, -1
+            return row, -1, largest
+        top = at
         if source.chosen:
             at = int(outputs[source.chosen].item(0))
             if not 0 <= at < len(row):
-                return row, -1
+                return row, -1, largest
         if self.plain:
-            return row, at
+            return row, at, largest
         if form != "scores":
             row = np.log(np.maximum(row, _FLOOR))
         if self._gains is not None:
             row *= self._gains
             row += self._biases
+            top = int(row.argmax())
         elif self.temperature != 1.0:
             row /= self.temperature
-        return row, at
+        return row, at, row.item(top)
 
     def rows(self, outputs: Mapping[str, Array]) -> tuple[Array, Array]:
         """(N, classes) and (N,) of many samples; NaN throughout where they are not finite."""
@@ -140,12 +142,12 @@ class MaxProbability:
         return self.logits.named("max-probability")
 
     def score(self, outputs: Mapping[str, Array]) -> float:
-        row, at = self.logits.row(outputs)
+        row, at, largest = self.logits.row(outputs)
         if at < 0:
             return NOT_SURE
         if self.logits.plain:
             return _known(row.item(at))
-        row -= row.item(row.argmax())
+        row -= largest
         _exp(row, row)
         return _known(row.item(at) / _sum(row).item())
 
@@ -174,13 +176,13 @@ class Margin:
         return self.logits.named("margin")
 
     def score(self, outputs: Mapping[str, Array]) -> float:
-        row, at = self.logits.row(outputs)
+        row, at, largest = self.logits.row(outputs)
         if at < 0:
             return NOT_SURE
         if self.logits.plain:
             total = 1.0
         else:
-            row -= row.item(row.argmax())
+            row -= largest
             _exp(row, row)
             total = _sum(row).item()
         own = row.item(at)
@@ -215,12 +217,12 @@ class Entropy:
         return self.logits.named("entropy")
 
     def score(self, outputs: Mapping[str, Array]) -> float:
-        row, at = self.logits.row(outputs)
+        row, at, largest = self.logits.row(outputs)
         if at < 0:
             return NOT_SURE
         if self.logits.plain:
             return _known(row.dot(np.log(np.maximum(row, _FLOOR))).item())
-        row -= row.item(row.argmax())
+        row -= largest
         if row.item(row.argmin()) == NOT_SURE:  # a class that was ruled out has no share, and 0 times infinity is not 0
             np.maximum(row, _DEEPEST, out=row)
         shares = _exp(row)
@@ -257,10 +259,9 @@ class Energy:
         return self.logits.named("energy")
 
     def score(self, outputs: Mapping[str, Array]) -> float:
-        row, at = self.logits.row(outputs)
+        row, at, largest = self.logits.row(outputs)
         if at < 0:
             return NOT_SURE
-        largest = row.item(row.argmax())
         row -= largest
         total = _sum(_exp(row, row)).item()
         return _known(self.logits.temperature * (largest + log(total))) if total > 0 else NOT_SURE
@@ -291,7 +292,7 @@ class MaxLogit:
         return "max-logit"
 
     def score(self, outputs: Mapping[str, Array]) -> float:
-        row, at = self.logits.row(outputs)
+        row, at, _ = self.logits.row(outputs)
         return NOT_SURE if at < 0 else _known(row.item(at))
 
     def scores(self, outputs: Mapping[str, Array]) -> Array:
