@@ -11,6 +11,10 @@ from tests.routing.fitting.streams import LABELS, Stream, drawn
 from edgewise.errors import DataError, InputError
 from edgewise.routing.calibration import Against
 from edgewise.routing.fitting import Calibrated, Cost, Recorded, Wanted, calibrate, calibration_of
+from edgewise.routing.fitting.choosing import _scored
+from edgewise.routing.fitting.judging import Judged, judge
+from edgewise.routing.fitting.split import Split, split
+from edgewise.routing.losses import judge_for
 from edgewise.routing.risk import Promise
 from edgewise.routing.rules import read_rule
 
@@ -151,8 +155,6 @@ def test_weights_protect_the_class_that_costs_more() -> None:
 
 
 def _promising(found: object, samples: int) -> Array:
-    from edgewise.routing.fitting.split import split
-
     return split(samples, choice=True).promising
 
 
@@ -197,18 +199,23 @@ def test_blocks_of_several_samples_count_with_their_mean() -> None:
 
 
 def test_what_a_rule_learnt_by_heart_does_not_count_when_it_is_chosen() -> None:
-    """Where upstream says nothing that can be learnt, twenty numbers fitted to a hundred samples look good on those alone."""
-    chosen = []
-    for seed in range(12):
-        stream = drawn(600, seed, (4.2,))
-        noise = np.random.default_rng(seed).integers(0, 10, 600)
-        pair = [Recorded("one", {"y": stream.outputs["small"]})]
-        wanted = replace(ONE, promise=Promise(0.3), rules=("max-probability", "vector-max-probability"))
-        found = calibrate(
-            pair, np.eye(10, dtype=np.float32)[noise], wanted, task="classification", decision="y", seed=seed
-        )
-        chosen.append(found.chosen.stages[0].rule["name"])
-    assert chosen.count("max-probability") >= 9
+    """Of the samples that choose, each is scored by a rule that has not seen what upstream said to it."""
+    rows, judged = np.arange(0, 600, 2), _judged()
+    name = "vector-max-probability"
+    chance, decided = Split(rows, np.arange(1, 600, 2)), STREAM.upstream.argmax(1)
+    changed = decided.copy()
+    changed[rows[::2]] = 0  # of every other one of them
+    (first,), (other,) = (
+        _scored(judged, (name,), "y", y, chance, replace(ONE, rules=(name,))) for y in (decided, changed)
+    )
+    np.testing.assert_array_equal(first.trial[::2], other.trial[::2])
+    assert (first.trial[1::2] != other.trial[1::2]).mean() > 0.9
+    assert (first.score[rows] != first.trial).mean() > 0.9
+
+
+def _judged() -> Judged:
+    (recorded,) = (each for each in STREAM.recorded if each.variant == "big")
+    return judge(recorded, STREAM.upstream, "y", judge_for("classification"), ("disagreement",))
 
 
 def test_too_few_samples_are_refused_with_how_many_more() -> None:
