@@ -54,8 +54,8 @@ def test_gains_pay_for_losses(samples: int, epsilon: float, delta: float) -> Non
     assert len(limits) == int(0.1 * samples) + 1
     assert (np.diff(limits) >= 0).all()
     assert (limits - np.arange(len(limits)) < samples * epsilon).all()
-    # Without gains it is nearly the binomial test: what covers the unknown share costs a loss or two in fifty.
-    assert abs(int(limits[0]) - most_losses(samples, epsilon, delta)) <= 1 + samples * epsilon / 25
+    # Without gains it is nearly the binomial test: what covers the unknown share costs some in a hundred.
+    assert abs(int(limits[0]) - most_losses(samples, epsilon, delta)) <= 2 + samples * epsilon / 12
 
 
 @settings(max_examples=30, deadline=None)
