@@ -25,6 +25,7 @@ from edgewise.routing.calibration import (
     own_calibration,
     parse_calibration,
 )
+from edgewise.routing.rule import HEAD_OUTPUT
 from edgewise.routing.upstream import Described
 from edgewise.store.bundles import open_path
 from edgewise.testing.sample_bundles import PUBLIC_TEST_KEYS, full_bundle, release, sample_root
@@ -229,8 +230,18 @@ def test_a_cascade_is_about_the_files_of_all_its_variants() -> None:
         calibration.statement(whole.variant("int8"))
 
 
-def test_a_rule_that_looks_at_what_the_model_does_not_have_is_refused() -> None:
-    rule = {**sample_calibration("fp32").rule, "of": {"output": "elsewhere", "form": "scores"}}
+def test_a_rule_that_does_not_fit_the_models_outputs_is_refused() -> None:
+    wide = {"name": "vector-margin", "of": {"output": "y", "form": "scores"}, "scale": [1.0] * 5, "bias": [0.0] * 5}
+    bundle, verification = bundle_with((about(replace(sample_calibration("fp32"), rule=wide)), "laboratory"))
+    with pytest.raises(CalibrationError, match=r"does not fit the model: .*3 values a row"):
+        own_calibration(bundle, verification, "fp32")
+
+
+def test_only_a_heads_output_may_be_one_that_the_interface_does_not_name() -> None:
+    rule = {"name": "graph-output", "of": {"output": HEAD_OUTPUT, "form": "values"}}
+    bundle, verification = bundle_with((about(replace(sample_calibration("fp32"), rule=rule)), "laboratory"))
+    assert own_calibration(bundle, verification, "fp32").rule == rule
+    rule = {"name": "graph-output", "of": {"output": "elsewhere", "form": "values"}}
     bundle, verification = bundle_with((about(replace(sample_calibration("fp32"), rule=rule)), "laboratory"))
     with pytest.raises(CalibrationError, match=r"does not fit the model: .*elsewhere"):
         own_calibration(bundle, verification, "fp32")

@@ -16,7 +16,10 @@ from edgewise.routing.risk import (
     fit_gap,
     fit_groups,
     fit_loss,
+    fit_sequence,
+    fit_threshold,
     least_samples,
+    offloads_at,
     oracle_offload,
 )
 
@@ -215,3 +218,69 @@ def test_a_sample_of_which_nothing_is_known_is_never_kept() -> None:
     assert fit_agreement(np.full(400, -np.inf), right, Promise(0.02)).threshold == math.inf
     with pytest.raises(DataError):
         fit_agreement(np.full(400, np.inf), right, Promise(0.02))
+
+
+def test_any_configurations_are_tested_in_their_order_until_one_is_not_safe() -> None:
+    chance = np.random.default_rng(5)
+    configurations = [(chance.random(1000) < risk).astype(float) for risk in (0.0, 0.01, 0.02, 0.3, 0.0)]
+    assert fit_sequence(configurations, Promise(0.05), "binomial") == 3
+    assert fit_sequence(configurations[3:], Promise(0.05), "binomial") == 0
+    assert fit_sequence([], Promise(0.05), "binomial") == 0
+
+
+@pytest.mark.parametrize("test", ["binomial", "hoeffding-bentkus", "betting", "trinomial"])
+def test_thresholds_of_one_score_are_a_sequence_like_any_other(test: str) -> None:
+    score, right, upstream = stream(350, np.random.default_rng(6))
+    loss = (right != upstream).astype(float)
+    order = np.argsort(-score)
+    rows = []
+    for kept in range(1, 351):
+        rows.append(np.zeros(350))
+        rows[-1][order[:kept]] = loss[order[:kept]]
+    count = fit_sequence(rows, Promise(0.1), test)  # type: ignore[arg-type]
+    found = fit_threshold(score, loss, Promise(0.1), test)  # type: ignore[arg-type]
+    assert 0 < count < 350
+    assert found.offload == pytest.approx(1 - count / 350)
+    assert found.threshold == score[order[count - 1]]
+
+
+def test_correlated_samples_break_a_promise_that_blocks_keep() -> None:
+    chance, broken = np.random.default_rng(9), {"samples": 0, "blocks": 0}
+    score, right, upstream = stream(200_000, np.random.default_rng(8))
+    order = np.argsort(-score)
+    risk, ranked = np.cumsum((right != upstream)[order]) / len(score), -score[order]
+    block = np.repeat(np.arange(150), 8)
+    for _ in range(100):
+        own, was, above = (np.repeat(part, 8) for part in stream(150, chance))
+        loss = (was != above).astype(float)
+        for name, test, blocks in (("samples", "binomial", None), ("blocks", "hoeffding-bentkus", block)):
+            found = fit_threshold(own, loss, Promise(0.03), test, block=blocks)  # type: ignore[arg-type]
+            kept = int(np.searchsorted(ranked, -found.threshold, side="right"))
+            broken[name] += bool(kept) and risk[kept - 1] > 0.03
+    assert broken["blocks"] <= most_often(0.05, 100)
+    assert broken["samples"] > 2 * most_often(0.05, 100)
+
+
+def test_a_block_counts_once_whatever_its_size() -> None:
+    score, right, upstream = stream(300, np.random.default_rng(10))
+    loss = (right != upstream).astype(float)
+    sizes = np.random.default_rng(11).integers(1, 6, 300)
+    copies = np.repeat(np.arange(300), sizes)
+    alone = fit_threshold(score, loss, Promise(0.1), "hoeffding-bentkus")
+    blocks = fit_threshold(score[copies], loss[copies], Promise(0.1), "hoeffding-bentkus", block=copies)
+    assert (blocks.threshold, blocks.lost, blocks.blocks, alone.blocks) == (
+        alone.threshold,
+        pytest.approx(alone.lost),
+        300,
+        0,
+    )
+    assert blocks.samples == sizes.sum()
+    with pytest.raises(DataError, match="each of 300 samples is of one block"):
+        fit_threshold(score, loss, Promise(0.1), "betting", block=np.zeros(3))
+
+
+def test_what_is_lost_may_lie_exactly_at_epsilon_for_one_who_knows() -> None:
+    score, loss = np.linspace(1, 0, 1000), np.zeros(1000)
+    loss[[100, 200, 300]] = 1.0
+    assert oracle_offload(score, loss, 0.002) == pytest.approx(0.7)
+    np.testing.assert_allclose(offloads_at(score, loss, np.array([0.0, 0.001, 0.003])), [0.9, 0.8, 0.0])

@@ -49,7 +49,7 @@ from edgewise.routing.rejection import Test, rejecter
 
 __all__ = [
     "Fitted", "Promise", "Test", "fit_agreement", "fit_gap", "fit_groups", "fit_loss", "fit_sequence", "fit_threshold",
-    "least_samples", "oracle_offload",
+    "least_samples", "offloads_at", "oracle_offload",
 ]  # fmt: skip
 
 _STEPS = 400  # thresholds that are tested where a test is slow: quantiles of the score, fixed before any loss is seen
@@ -202,11 +202,18 @@ def fit_groups(
 
 def oracle_offload(score: Array, loss: Array, epsilon: float, block: Array | None = None) -> float:
     """The least offload at which *these* samples lose at most epsilon: what only somebody who knows the truth could choose."""
+    return float(offloads_at(score, loss, np.array([epsilon]), block)[0])
+
+
+def offloads_at(score: Array, loss: Array, allowed: Array, block: Array | None = None) -> Array:
+    """(K,) the same for each of ``allowed`` (K,)."""
     order, ends = _by_score(score)
     blocks, unit = _units(block, len(score))
     weight = loss.astype(np.float64) / (np.bincount(unit)[unit] * (blocks or len(score)))
     lost = np.concatenate([[0.0], np.cumsum(weight[order])])[ends]
-    return 1 - float(ends[lost <= epsilon + _ROUNDING].max(initial=0)) / len(score)
+    kept = [ends[lost <= each + _ROUNDING].max(initial=0) for each in allowed]
+    found: Array = 1 - np.array(kept) / len(score)
+    return found
 
 
 def _units(block: Array | None, samples: int) -> tuple[int, Array]:

@@ -141,7 +141,7 @@ def _scored(each: Judged, names: Sequence[str], decision: str, y: Array, chance:
     """The rules that fit this variant's outputs, fitted to the samples that choose."""
     outputs, rows = each.recorded.outputs, chance.choosing
     found, faults = [], []
-    for name in names:
+    for name in names if len(rows) else names[:1]:
         try:
             rule = _fitted(name, each, decision, y, rows) if len(rows) else fit_rule(name, outputs, decision)
             score = _scores(rule, outputs)

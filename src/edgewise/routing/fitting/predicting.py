@@ -6,7 +6,7 @@ import numpy as np
 
 from edgewise.measure.npz import Array
 from edgewise.routing.rejection import Test, harm_limits, largest_mean, most_losses
-from edgewise.routing.risk import Promise, oracle_offload
+from edgewise.routing.risk import Promise, offloads_at
 
 __all__ = ["drawn_again", "level", "levels", "predicted_offload", "unit_means"]
 
@@ -52,8 +52,7 @@ def predicted_offload(
     score, loss: (N,) of those that choose. block: (N,) or None.
     """
     allowed = levels(test, unit_means(loss, block), promise, units)
-    each = [[oracle_offload(score[rows], loss[rows], lost) for lost in allowed] for rows in again]
-    return np.array(each).mean(axis=1)
+    return np.array([offloads_at(score[rows], loss[rows], allowed).mean() for rows in again])
 
 
 def unit_means(loss: Array, block: Array | None) -> Array:
