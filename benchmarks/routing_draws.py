@@ -51,12 +51,20 @@ class Outcome:
 
 
 def outcomes(
-    score: Array, loss: Array, rules: Mapping[str, Rule], samples: int, draws: int = DRAWS, seed: int = 0
+    score: Array,
+    loss: Array,
+    rules: Mapping[str, Rule],
+    samples: int,
+    draws: int = DRAWS,
+    seed: int = 0,
+    copies: Array | None = None,
 ) -> dict[str, list[Outcome]]:
-    """Rule -> its outcome for each epsilon. score: (N,), loss: (N,) of the pool; every rule sees the same draws."""
-    rng = np.random.default_rng(seed)
-    rows = [rng.integers(0, len(score), samples) for _ in range(draws)]
-    rest = [np.bincount(one, minlength=len(score)) == 0 for one in rows]
+    """Rule -> its outcome for each epsilon. score: (N,), loss: (N,) of the pool; every rule sees the same draws.
+
+    copies: (N,), which of them are of one thing: then calibration samples are those of one half of the things, and the others are
+    what is not drawn.
+    """
+    rows, rest = _drawn(len(score), samples, draws, np.random.default_rng(seed), copies)
     found = {name: list[Outcome]() for name in rules}
     if ours_gap in rules.values():
         assert all(
@@ -77,6 +85,18 @@ def outcomes(
                 float(lost.max()),
             ))  # fmt: skip
     return found
+
+
+def _drawn(
+    count: int, samples: int, draws: int, rng: np.random.Generator, copies: Array | None
+) -> tuple[list[Array], list[Array]]:
+    """Rows of the calibration samples of each draw, and which others it is judged by as well."""
+    if copies is None:
+        rows = [rng.integers(0, count, samples) for _ in range(draws)]
+        return rows, [np.bincount(one, minlength=count) == 0 for one in rows]
+    names, which = np.unique(copies, return_inverse=True)
+    rest = [np.isin(which, rng.permutation(len(names))[: len(names) // 2]) for _ in range(draws)]
+    return [rng.permutation(np.flatnonzero(~other))[:samples] for other in rest], rest
 
 
 def at_thresholds(score: Array, loss: Array, thresholds: Array) -> tuple[Array, Array]:

@@ -20,7 +20,7 @@ from edgewise.routing.watch.widen import Terms, Watch, begin_watch, fit_exactly
 
 RUNS = 200
 EPSILON = 0.01
-CALM, OTHER = 5_000, 8_000  # inputs of a stream, before the change and behind it
+CALM, OTHER = 5_000, 12_000  # inputs of a stream, before the change and behind it
 
 
 @dataclass
