@@ -65,7 +65,7 @@ def _pairs(pools: Sequence[Pool]) -> tuple[Sequence[str], Rows, str]:
             f"{each.bytes['upstream']:,}, {each.upstream_right.mean():.4f}", f"{each.disagree().mean():.4f}",
             f"{name} at {temperature:.2f}",
         ))  # fmt: skip
-    how = "No model has seen a sample of the pool. Sizes are those of files; where upstream is several networks, of all together."
+    how = "No model was trained on the pool. Sizes are those of files; where upstream is several networks, of all together."
     headers = (
         "task",
         "held out",
@@ -112,7 +112,7 @@ def _split_by_copies(each: Pool, promised: str, loss: np.ndarray) -> list[str]:
     cells = next(iter(outcomes(each.score(), loss, ours, each.samples, copies=each.copies).values()))
     pool = ", ".join(f"{cell.broken / cell.draws:.1%}" for cell in cells)
     others = ", ".join(f"{cell.beyond / cell.draws:.1%}" for cell in cells)
-    text = f"""{each.name}, {promised}, calibrated on copies of one half of the images, which are no independent samples: broken over
+    text = f"""{each.name}, {promised}, calibrated on copies of one half of the images, which are not independent: broken over
         the pool in {pool} of draws, above ε on copies of the other half in {others}."""
     return [_prose(text)]
 

@@ -274,10 +274,16 @@ def _intents(*, known: bool = True) -> Iterator[_Part]:
 
 #: Name -> what makes its parts (each with models that have not seen its samples), and how it is put on the page.
 TASKS: Mapping[str, tuple[Callable[[], Iterator[_Part]], str]] = {
-    "digits": (_digits, f"UCI digits with field noise, {_COPIES} noisy copies of 797 images"),
-    "speech_digits": (_speech, "spoken digits, each of six speakers by models that never heard them"),
-    "defects_pcb": (_boards, "PCB patches of three scans that no model has seen"),
-    "assistant_clinc150": (_intents, "CLINC150, the authors' validation and test parts"),
+    "digits": (_digits, f"UCI digits with field noise, {_COPIES} noisy copies of 797 images; upstream is two networks"),
+    "speech_digits": (
+        _speech,
+        "spoken digits, each of six speakers by models that never heard them; upstream is two networks at three positions",
+    ),
+    "defects_pcb": (
+        _boards,
+        "PCB patches of three scans that no model has seen; upstream looks at 16 turns and negatives of each",
+    ),
+    "assistant_clinc150": (_intents, "CLINC150, the authors' validation and test parts; upstream is two networks"),
     # What changes.
     "digits, twice the noise": (lambda: _digits(2.0), ""),
     "assistant_clinc150, queries of no intent": (lambda: _intents(known=False), ""),
