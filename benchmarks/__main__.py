@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from benchmarks import compression, install, models, node, overhead, startup, training, training_accuracy
+from benchmarks import compression, install, models, node, overhead, routing, startup, training, training_accuracy
 
 BENCHMARKS = {
     "overhead": overhead.run,
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "compression": compression.run,
     "node": node.run,
     "faults": node.run_faults,
+    "routing": routing.run,
 }
 
 
