@@ -170,6 +170,22 @@ def test_whatever_fails_upstream_the_local_answer_comes_back_marked(
         assert said in (answer.why if one else answer.why[0])
 
 
+def test_a_row_without_an_answer_costs_no_other_row_its_own(session: Session, images: Any) -> None:
+    def some(question: Question, _cancel: Cancel) -> Reply:
+        reply = reply_of(question, 3)
+        by = [
+            Answered("cloud", "large", why="no label", answered=False) if at % 2 else who
+            for at, who in enumerate(reply.by)
+        ]
+        return Reply(reply.outputs, tuple(by))
+
+    answer, bare = node_of(session, Oracle(fault=some), threshold=2.0).predict(images[:4]), session.predict(images[:4])
+    assert answer.deferred == [True, False, True, False]
+    assert answer.degraded == [False, True, False, True]
+    assert answer.label == ["3", bare.label[1], "3", bare.label[3]]
+    assert "no label" in answer.why[1]
+
+
 def test_an_upstream_that_hangs_costs_no_more_than_the_deadline(session: Session, images: Any) -> None:
     given_up = threading.Event()
 

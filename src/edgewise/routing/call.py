@@ -1,6 +1,6 @@
 """One call of a node that its first variant does not settle by itself: several rows, or one that it is not sure of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -110,7 +110,7 @@ class Call:
 
     def _ask(self, rows: Array) -> Reply | None:
         """Fill these rows by what upstream says, or mark them where it says nothing that can be used."""
-        node, link = self._node, self._node.link
+        link = self._node.link
         before, reply = self._outputs[self._origin.decision], None
         try:
             if link is None:
@@ -119,20 +119,29 @@ class Call:
                 raise InputError("the call was given up")
             question, outbound = self._question(rows, "deferral")
             reply = link.ask(question, outbound, self._cancel)
-            self._outputs = fill(self._outputs, rows, reply.outputs, self._origin.decision, self._origin.task)
+            given = [at for at, who in enumerate(reply.by) if who.answered]
+            theirs = _of_rows(reply.outputs, given, len(rows))
+            self._outputs = fill(self._outputs, rows[given], theirs, self._origin.decision, self._origin.task)
         except EdgewiseError as error:
             if reply is not None and link is not None:
                 link.failed()
             for row in rows:
-                said = f"not sure enough ({self._short(row)}), and {error.what}"
-                self._by[row] = Answered(node.tier, self._by[row].variant, True, said, deferred=False)
+                self._alone(row, error.what)
             return None
         self._sent(outbound)
         for row, who in zip(rows, reply.by, strict=True):
+            if not who.answered:
+                self._alone(row, who.why or "upstream has no answer to it")
+                continue
             why = who.why or f"not sure enough: {self._short(row)}"
             self._by[row] = Answered(who.tier, who.variant, who.degraded, why)
         self._tell(rows, before, reply)
         return reply
+
+    def _alone(self, row: int, why: str) -> None:
+        """Mark a row that stays this node's own for want of others."""
+        said = f"not sure enough ({self._short(row)}), and {why}"
+        self._by[row] = Answered(self._node.tier, self._by[row].variant, True, said, deferred=False)
 
     def _audit(self, rows: Array) -> None:
         """Have rows that are kept answered upstream as well; nobody waits for it, and where it fails nothing was learnt."""
@@ -154,7 +163,7 @@ class Call:
         guard = self._node.guard
         theirs = reply.outputs.get(self._origin.decision)
         # One that was itself unsure is no measure of what this node keeps.
-        sure = [at for at, said in enumerate(reply.by) if not said.degraded]
+        sure = [at for at, who in enumerate(reply.by) if who.answered and not who.degraded]
         if guard is not None and theirs is not None and sure:
             told = rows[sure]
             guard.learnt(
@@ -179,6 +188,13 @@ class Call:
         if self._score[row] >= self._limit[row]:
             return "the promise is being learnt, or was broken"
         return f"{shown(self._score[row])} is below {shown(self._limit[row])}"
+
+
+def _of_rows(outputs: Mapping[str, Array], given: list[int], rows: int) -> Mapping[str, Array]:
+    """The rows that were answered; an output of another length is left as it is, for ``fill`` to refuse."""
+    if len(given) == rows:
+        return outputs
+    return {name: array[given] if len(array) == rows else array for name, array in outputs.items()}
 
 
 def _spent(reply: Reply, whole: float) -> dict[str, float]:

@@ -44,8 +44,8 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """outputs: by the interface's name, rows in the order of the question; the deciding one at least. by: one for each row.
-    spent: (tier, seconds) as the other side says, the nearest first.
+    """outputs: by the interface's name, rows in the order of the question; the deciding one at least. by: one for each row; the
+    outputs of a row that is not ``answered`` mean nothing. spent: (tier, seconds) as the other side says, the nearest first.
     """
 
     outputs: Mapping[str, Array]

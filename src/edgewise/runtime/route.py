@@ -12,7 +12,7 @@ __all__ = ["Answered", "Route"]
 @dataclass(frozen=True, slots=True)
 class Answered:
     """Who answered one row. deferred: not by this node itself. degraded: whoever answered was not sure enough and nobody could be
-    asked on; ``why`` has the reason in words.
+    asked on; ``why`` has the reason in words. answered: false in a reply where upstream has no usable answer to this row.
     """
 
     tier: str = "cloud"
@@ -20,6 +20,7 @@ class Answered:
     degraded: bool = False
     why: str = ""
     deferred: bool = True
+    answered: bool = True
 
 
 @final

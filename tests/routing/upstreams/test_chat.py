@@ -164,6 +164,18 @@ def test_so_many_requests_are_on_their_way_and_no_more(server: ChatServer) -> No
     assert server.most_at_once == 3
 
 
+def test_a_text_that_gets_no_label_costs_no_other_its_own(server: ChatServer) -> None:
+    server.classify = lambda asked: ("I cannot say", 1.0) if "riddle" in asked[0] else ("weather", 1.0)
+    upstream = ChatUpstream(server.url, "large", Prompt(LABELS))
+    reply = asked(upstream, "will it rain", "a riddle", "is it cold")
+    assert [who.answered for who in reply.by] == [True, False, True]
+    assert "none of the 3 labels" in reply.by[1].why
+    assert reply.outputs["scores"].argmax(axis=1)[[0, 2]].tolist() == [2, 2]
+    with pytest.raises(PeerError, match="none of the 3 labels"):
+        asked(upstream, "a riddle", "another riddle")
+    upstream.close()
+
+
 def test_one_time_is_that_of_all_rows(server: ChatServer) -> None:
     def classify(asked: Asked) -> tuple[str, float]:
         time.sleep(0.03)

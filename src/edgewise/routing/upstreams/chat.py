@@ -21,7 +21,7 @@ from edgewise.errors import HttpStatusError, InputError, PeerError
 from edgewise.net.cancel import Cancel
 from edgewise.routing.upstream import Answered, Described, Question, Reply
 from edgewise.routing.upstreams.api import Api, is_missing
-from edgewise.routing.upstreams.in_flight import ask_each
+from edgewise.routing.upstreams.in_flight import ask_rows
 from edgewise.routing.upstreams.prompt import Prompt, PromptForm
 from edgewise.routing.upstreams.readable import TextOf, pictures_of, texts_of
 from edgewise.runtime.engine import Array
@@ -111,7 +111,7 @@ class ChatUpstream:
             return {self.model: ""}
 
     def ask(self, question: Question, cancel: Cancel) -> Reply:
-        """Raises InputError where the inputs hold nothing that a chat model can read, PeerError where an answer is no label."""
+        """Raises InputError where the inputs hold nothing that a chat model can read, PeerError where no answer is a label."""
         texts, pictures = texts_of(question.inputs, self._text_of), pictures_of(question.inputs, self._inputs)
         if texts is None and pictures is None:
             raise InputError(
@@ -124,9 +124,14 @@ class ChatUpstream:
             picture = None if pictures is None else "data:image/png;base64," + base64.b64encode(pictures[row]).decode()
             return self._ask_one(text, picture, question.until, cancel)
 
-        found = ask_each(ask_one, question.rows, self._at_once, cancel)
-        scores = np.array([row for row, _ in found], np.float32).reshape(-1, len(self.prompt.labels))
-        return Reply({question.decision: scores}, tuple(Answered(self._tier, model) for _, model in found))
+        scores, by = np.zeros((question.rows, len(self.prompt.labels)), np.float32), []
+        for row, found in enumerate(ask_rows(ask_one, question.rows, self._at_once, cancel)):
+            if isinstance(found, PeerError):
+                by.append(Answered(self._tier, self.model, why=found.what, answered=False))
+            else:
+                scores[row], model = found
+                by.append(Answered(self._tier, model))
+        return Reply({question.decision: scores}, tuple(by))
 
     def close(self) -> None:
         """End what is under way; nothing can be asked afterwards."""

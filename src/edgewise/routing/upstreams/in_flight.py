@@ -4,10 +4,10 @@ from collections.abc import Callable
 from threading import Lock, Thread
 from typing import TypeVar
 
-from edgewise.errors import NetworkError
+from edgewise.errors import HttpStatusError, NetworkError, PeerError
 from edgewise.net.cancel import Cancel
 
-__all__ = ["ask_each"]
+__all__ = ["ask_each", "ask_rows"]
 
 T = TypeVar("T")
 
@@ -60,3 +60,24 @@ def ask_each(ask: Callable[[int, Cancel], T], rows: int, at_once: int, cancel: C
     if len(found) < rows:
         raise NetworkError("the question was given up")
     return [found[row] for row in range(rows)]
+
+
+def ask_rows(ask: Callable[[int, Cancel], T], rows: int, at_once: int, cancel: Cancel) -> list[T | PeerError]:
+    """As ``ask_each``, but a row whose answer is none (PeerError) costs no other row its own: its error stands in its place.
+
+    A server that refuses (HttpStatusError), and one of which no answer is any, is raised as there.
+    """
+
+    def one(row: int, cancel: Cancel) -> T | PeerError:
+        try:
+            return ask(row, cancel)
+        except HttpStatusError:
+            raise
+        except PeerError as error:
+            return error
+
+    found = ask_each(one, rows, at_once, cancel)
+    errors = [item for item in found if isinstance(item, PeerError)]
+    if errors and len(errors) == rows:
+        raise errors[0]
+    return found

@@ -23,7 +23,7 @@ from edgewise.net.cancel import Cancel
 from edgewise.routing.upstream import Answered, Described, Question, Reply
 from edgewise.routing.upstreams.api import Api, is_missing
 from edgewise.routing.upstreams.chat import MODEL
-from edgewise.routing.upstreams.in_flight import ask_each
+from edgewise.routing.upstreams.in_flight import ask_each, ask_rows
 from edgewise.routing.upstreams.readable import TextOf, pictures_of, texts_of
 from edgewise.runtime.engine import Array
 
@@ -105,7 +105,7 @@ class WorkersUpstream:
                     f"{self.name} reads pictures, and none of the inputs {', '.join(question.inputs)} is one",
                     remedy="Give inputs, the bundle's interface, with an input of content image.",
                 )
-            scores = self._classify([{"image": list(picture)} for picture in pictures], question.until, cancel)
+            bodies: list[dict[str, Any]] = [{"image": list(picture)} for picture in pictures]
         else:
             texts = texts_of(question.inputs, self._text_of)
             if texts is None:
@@ -114,21 +114,27 @@ class WorkersUpstream:
                     remedy="Give text_of, which says what the text of a sample is; or pass texts as an input of dtype str.",
                 )
             if self.task == "embeddings":
-                scores = self._embed(texts, question.until, cancel)
-            else:
-                scores = self._classify([{"text": text} for text in texts], question.until, cancel)
-        return Reply({question.decision: scores}, (Answered(self._tier, self.model),) * question.rows)
+                vectors = self._embed(texts, question.until, cancel)
+                return Reply({question.decision: vectors}, (Answered(self._tier, self.model),) * question.rows)
+            bodies = [{"text": text} for text in texts]
+        return self._classify(bodies, question, cancel)
 
     def close(self) -> None:
         """End what is under way; nothing can be asked afterwards."""
         self._api.close()
 
-    def _classify(self, bodies: list[dict[str, Any]], until: float, cancel: Cancel) -> Array:
+    def _classify(self, bodies: list[dict[str, Any]], question: Question, cancel: Cancel) -> Reply:
         def ask_one(row: int, cancel: Cancel) -> Array:
-            return self._run(bodies[row], self._read_scores, until, cancel, _ANSWER)
+            return self._run(bodies[row], self._read_scores, question.until, cancel, _ANSWER)
 
-        found = ask_each(ask_one, len(bodies), self._at_once, cancel)
-        return np.array(found, np.float32).reshape(-1, len(self.labels))
+        scores, by = np.zeros((len(bodies), len(self.labels)), np.float32), []
+        for row, found in enumerate(ask_rows(ask_one, len(bodies), self._at_once, cancel)):
+            if isinstance(found, PeerError):
+                by.append(Answered(self._tier, self.model, why=found.what, answered=False))
+            else:
+                scores[row] = found
+                by.append(Answered(self._tier, self.model))
+        return Reply({question.decision: scores}, tuple(by))
 
     def _embed(self, texts: list[str], until: float, cancel: Cancel) -> Array:
         parts = [texts[at : at + _AT_ONCE] for at in range(0, len(texts), _AT_ONCE)]
