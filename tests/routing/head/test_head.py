@@ -42,7 +42,9 @@ def test_only_the_largest_score_moves_with_a_constant_that_is_added_to_all(score
 def test_one_score_is_two_classes_before_and_after_the_sigmoid() -> None:
     odds = np.array([[-3.0], [0.5], [8.0]])
     chances = 1 / (1 + np.exp(-odds))
-    before, after = (features_of(class_scores(values, form)) for values, form in ((odds, "logit"), (chances, "probability")))  # type: ignore[arg-type]
+    before, after = (
+        features_of(class_scores(values, form)) for values, form in ((odds, "logit"), (chances, "probability"))
+    )  # type: ignore[arg-type]
     np.testing.assert_allclose(before[:, 1:5], after[:, 1:5], atol=1e-6)
     assert before[1, 2] == pytest.approx(chances[1, 0])
     assert class_scores(chances[:, 0], "probability").shape == (3, 2)

@@ -109,7 +109,9 @@ def test_a_former_head_is_replaced_and_can_be_taken_out() -> None:
 
 def test_names_that_the_model_has_too_are_kept_apart() -> None:
     model = onnx.load_from_string(form("fp32"))
-    for node, name in zip(model.graph.node, ("TopK", "deferral/TopK", "constant", SCORE, "deferral/constant"), strict=False):
+    for node, name in zip(
+        model.graph.node, ("TopK", "deferral/TopK", "constant", SCORE, "deferral/constant"), strict=False
+    ):
         rename_value(model, node.output[0], name)
     before, head = model.SerializeToString(), some_head(hidden=HIDDEN)
     assert prove_joined(before, join_head(before, head), head, [{"pixels": noisy()[0][:3]}]) < 1e-5
