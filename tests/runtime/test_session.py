@@ -236,3 +236,59 @@ def test_each_way_not_to_fit_the_interface_is_told(inputs: tuple[TensorSpec, ...
             [helper.make_node("Add", ["x", "w"], ["y"])], {"x": ["batch", 3], "w": ["batch", 3]}, {"y": ["batch", 3]}, document
         )  # fmt: skip
     assert "Pack the model again" in caught.value.remedy
+
+
+def test_outputs_beyond_the_interface_are_handed_out_only_where_they_are_asked_for() -> None:
+    nodes = [helper.make_node("Add", ["x", "x"], ["y"]), helper.make_node("Neg", ["x"], ["sure"])]
+    session = open_graph(nodes, {"x": ["batch", 3]}, {"y": ["batch", 3], "sure": ["batch", 3]})
+    document = replace(session.document, outputs=session.document.outputs[:1])
+    given = (document, VARIANT, session._opened, session.origin)
+    x = array(1, 2, 3)
+    assert list(Session(*given).predict(x).outputs) == ["y"]
+    asked = Session(*given, also=("sure",)).predict(x)
+    assert list(asked.outputs) == ["y", "sure"]
+    assert asked.outputs["sure"].tolist() == [[-1, -2, -3]]
+    assert asked.origin.also == ("sure",)
+    renamed = replace(document, outputs=(TensorSpec("answer", "float32", ("batch", 3)),), decision="answer")
+    variant = replace(VARIANT, outputs={"answer": "y"})
+    both = Session(renamed, variant, session._opened, replace(session.origin, decision="answer"), also=("sure",))
+    assert {name: value.tolist() for name, value in both.predict(np.stack([x, x])).outputs.items()} == {
+        "answer": [[2, 4, 6]] * 2, "sure": [[-1, -2, -3]] * 2,
+    }  # fmt: skip
+    assert both.stream().predict(x).outputs.keys() == {"answer", "sure"}
+
+
+@pytest.mark.parametrize(
+    ("also", "said"), [(("other",), "no output 'other'"), (("y",), "the interface calls so as well")]
+)
+def test_an_output_that_is_not_there_or_has_a_name_of_the_interface_is_refused(
+    also: tuple[str, ...], said: str
+) -> None:
+    session = open_graph([helper.make_node("Add", ["x", "x"], ["y"])], {"x": ["batch", 3]}, {"y": ["batch", 3]})
+    with pytest.raises(ModelError, match=said):
+        Session(session.document, VARIANT, session._opened, session.origin, also=also)
+
+
+def test_a_score_beside_class_indices_is_not_taken_for_theirs() -> None:
+    nodes = [helper.make_node("TopK", ["x", "k"], ["top", "index"], axis=1), helper.make_node("Neg", ["top"], ["sure"])]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", FLOAT, ["batch", 3])],
+        [helper.make_tensor_value_info("index", TensorProto.INT64, ["batch", 1])]
+        + [helper.make_tensor_value_info(name, FLOAT, ["batch", 1]) for name in ("top", "sure")],
+        [helper.make_tensor("k", TensorProto.INT64, [1], [1])],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    opened = OnnxRuntimeEngine().open({"model.onnx": model.SerializeToString()}, OpenOptions())
+    outputs = (TensorSpec("index", "int64", ("batch", 1)), TensorSpec("top", "float32", ("batch", 1)))
+    document = Document(
+        "test",
+        "1",
+        "classification",
+        (TensorSpec("x", "float32", ("batch", 3)),),
+        outputs,
+        (VARIANT,),
+        decision="index",
+    )
+    origin = Origin("fp32", "onnxruntime", "CPU", "index", "classification")
+    answer = Session(document, VARIANT, opened, origin, also=("sure",)).predict(array(0, 7, 1))
+    assert (answer.index, answer.score) == (1, 7.0)

@@ -72,7 +72,10 @@ def without_head(model: ModelProto) -> ModelProto:
     plain.CopyFrom(model)
     del plain.graph.output[:]
     plain.graph.output.extend(outputs)
-    return pruned(plain)
+    bare = pruned(plain)
+    there = taken_names(bare.graph)
+    bare.graph.value_info.extend(value for value in model.graph.value_info if value.name in there)
+    return bare
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from edgewise.training.step.optimizers import AdamW
 __all__ = ["Learning", "Network", "Weights", "log_loss"]
 
 _OPSET = 18
+_UPDATES, _LEAST_BATCH = 16, 16  # in an epoch; samples
 _QUIET = 1e-3  # of the most varied input: one that varies less is taken for constant, since scaling would blow it up
 _START = (
     0.1  # of the usual spread, for the weights behind the hidden layer: a curved head starts as nearly a straight one
@@ -32,13 +33,14 @@ _AT_ONCE = 4096
 class Learning:
     """How a head is learnt. curved_from: samples from which hidden values are read, and a layer of ``units`` is tried.
 
-    epochs, batch, learning_rate, weight_decay, patience: of training. folds: of cross-validation; a fold's worth of samples is
+    epochs, learning_rate, weight_decay, patience: of training; batch: at most, and no more than a sixteenth of few samples, since
+    an epoch of two or three updates leads nowhere. folds: of cross-validation; a fold's worth of samples is
     held out to stop by. read_hidden: False for the scores alone. seed: of every draw.
     """
 
     epochs: int = 60
     batch: int = 128
-    learning_rate: float = 0.02
+    learning_rate: float = 0.03
     weight_decay: float = 0.1
     patience: int = 10
     folds: int = 5
@@ -79,7 +81,7 @@ class Network:
         ready = ((x - mean) * scale).astype(np.float32)
         target = agree[:, None].astype(np.float32)
         stepper = self._ready(agree[own])
-        size = min(settings.batch, int(own.sum()))
+        size = min(settings.batch, max(_LEAST_BATCH, int(own.sum()) // _UPDATES))
         batches = ArrayBatches({"x": ready[own], "target": target[own]}, size, last="drop")
 
         def evaluate(predict: Predict) -> Metric:

@@ -14,7 +14,7 @@ from edgewise.runtime.engine import Array, EngineSession, OpenOptions, find_engi
 __all__ = ["Seen", "read_samples"]
 
 _AT_ONCE = 64
-_PROVEN = 32  # samples on which it is looked whether reading the hidden values changes anything
+_PROVEN = (1, 32)  # samples in the batches on which it is looked whether reading the hidden values changes anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def read_samples(
     Raises DataError for inputs that do not fit or scores that are not finite, otherwise as ``join_head``.
     """
     taps = tapped(model, output, external)
-    rows = _run(taps.model, inputs)
+    rows, fixed = _run(taps.model, inputs)
     scores = rows[taps.scores]
     form = _form(scores, taps)
     classes = class_scores(scores[:1], form).shape[1]
@@ -44,20 +44,21 @@ def read_samples(
     if read is not None:
         width = read.shape[1]
         blank = Head(output, form, classes, np.zeros(feature_count(classes) + width, np.float32), 0.0, None, width)
-        read = read if _harmless(model, inputs, blank, external) else None
+        read = read if _harmless(model, inputs, fixed, blank, external) else None
     return Seen(features_of(class_scores(scores, form)), read, form, classes)
 
 
-def _run(model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
+def _run(model: bytes, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], int]:
+    """Every output for all samples, and how many the model takes at once, 0 for any number."""
     session = find_engine("onnxruntime").open({"model.onnx": model}, OpenOptions(threads=1))
     try:
-        size = _check(session, inputs)
-        total = len(next(iter(inputs.values())))
+        fixed = _check(session, inputs)
+        total, size = len(next(iter(inputs.values()))), fixed or _AT_ONCE
         found = [
             {name: array[: total - at] for name, array in session.run(_batch(inputs, at, size)).items()}
             for at in range(0, total, size)
         ]
-        return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+        return {name: np.concatenate([part[name] for part in found]) for name in found[0]}, fixed
     finally:
         session.close()
 
@@ -69,7 +70,6 @@ def _batch(inputs: Mapping[str, Array], at: int, size: int) -> dict[str, Array]:
 
 
 def _check(session: EngineSession, inputs: Mapping[str, Array]) -> int:
-    """How many samples the model takes at once."""
     wanted = {info.name: info for info in session.inputs}
     if set(wanted) != set(inputs) or len({len(array) for array in inputs.values()}) != 1:
         given = ", ".join(f"{name} {array.dtype}{array.shape}" for name, array in inputs.items())
@@ -83,7 +83,7 @@ def _check(session: EngineSession, inputs: Mapping[str, Array]) -> int:
     fixed = {
         info.shape[0] for info in wanted.values() if info.shape and isinstance(info.shape[0], int) and info.shape[0] > 0
     }
-    return min(fixed) if fixed else _AT_ONCE
+    return min(fixed, default=0)
 
 
 def _form(scores: Array, taps: Tapped) -> Form:
@@ -95,11 +95,14 @@ def _form(scores: Array, taps: Tapped) -> Form:
     return "probabilities" if shares else "logits"
 
 
-def _harmless(model: bytes, inputs: Mapping[str, Array], blank: Head, external: Mapping[str, bytes] | None) -> bool:
+def _harmless(
+    model: bytes, inputs: Mapping[str, Array], fixed: int, blank: Head, external: Mapping[str, bytes] | None
+) -> bool:
     """Whether a head that reads as much as ``blank`` leaves the other outputs as they are."""
     joined = join_head(model, blank, external)
     try:
-        prove_joined(model, joined, blank, [_batch(inputs, 0, count) for count in (1, _PROVEN)], external)
+        sizes = (fixed,) if fixed else _PROVEN
+        prove_joined(model, joined, blank, [_batch(inputs, 0, size) for size in sizes], external)
     except MismatchError:
         return False
     return True
