@@ -25,6 +25,7 @@ from edgewise.runtime.engine import Array
 __all__ = ["Hints", "fit_rule"]
 
 _LEVELS = 65  # of a rank
+_SMALLEST = 1e-6  # of a class's scale
 _TOLD = Hints()
 
 
@@ -76,9 +77,6 @@ def _fit_classes(name: str, samples: Samples) -> NeedyRule:
     # A class that is scaled by nothing at all would be one that no score speaks for.
     each = np.where(np.abs(each) < _SMALLEST, _SMALLEST, each)
     return make(name, Logits(source, 1.0, tuple(each.tolist()), tuple(bias.tolist())))
-
-
-_SMALLEST = 1e-6
 
 
 def _fit_labels(name: str, samples: Samples) -> NeedyRule:
