@@ -53,15 +53,19 @@ def build_bundle(document: Document, files: Iterable[bytes], limits: Limits = DE
     return bundle
 
 
-def with_evidence(bundle: Bundle, envelopes: Iterable[Envelope]) -> Bundle:
-    """The same bundle with more evidence; everything else, unknown fields included, stays as it is."""
-    old = bundle.manifest
-    present = {layer.digest for layer in old.layers}
+def with_evidence(bundle: Bundle, envelopes: Iterable[Envelope], without: Iterable[str] = ()) -> Bundle:
+    """The same bundle with more evidence; everything else, unknown fields included, stays as it is.
+
+    without: digests of envelopes that go. What a release lists can only go with that release.
+    """
+    old, gone = bundle.manifest, set(without)
+    kept = [layer for layer in old.layers if layer.media_type != EVIDENCE_TYPE or layer.digest not in gone]
+    present = {layer.digest for layer in kept}
     more = {digest_of(data): data for data in (envelope.to_bytes() for envelope in envelopes)}
-    layers = [*old.layers, *(_descriptor(EVIDENCE_TYPE, more[digest]) for digest in more if digest not in present)]
+    layers = [*kept, *(_descriptor(EVIDENCE_TYPE, more[digest]) for digest in more if digest not in present)]
     manifest = Manifest(old.config, tuple(layers), old.annotations, old.extra)
     blobs = {
-        blob.digest: read_blob(bundle.source, blob, blob.digest, bundle.limits) for blob in (old.config, *old.layers)
+        blob.digest: read_blob(bundle.source, blob, blob.digest, bundle.limits) for blob in (old.config, *kept)
     } | more
     return _assemble(manifest, bundle.index, blobs, bundle.limits)
 

@@ -98,6 +98,14 @@ def _add_goals(group: Any) -> None:
         "small (default 0.5)",
     )  # fmt: skip
     group.add_argument(
+        "--upstream", default="", metavar="URL|FILE",
+        help="also tell which result costs least beside this upstream, which answers what a device is unsure of: an address (the "
+        "held-out samples are sent there), a bundle, or an .npz of answers; see `edgewise calibrate`",
+    )  # fmt: skip
+    group.add_argument(
+        "--epsilon", type=float, default=1.0, metavar="POINTS", help="beside --upstream: most that may be lost (default 1)"
+    )  # fmt: skip
+    group.add_argument(
         "--target", default="", metavar="TARGET",
         help="runtime that the result is for (`edgewise inspect --target list`): nothing is used that falls back or fails there; "
         "time and memory are still those of onnxruntime here",

@@ -11,11 +11,15 @@ from edgewise.cli.output import add_json, heading, print_json, short, table, uni
 from edgewise.compose.report import Report, Teaching, make_report
 from edgewise.errors import InputError, MissingExtraError
 from edgewise.measure.receipt import Receipt
+from edgewise.routing.calibration import Calibration
 
 if TYPE_CHECKING:
     from edgewise.compress.targets.check import Fit  # extra: pack
 
 __all__ = ["register", "run"]
+
+#: What a promise is about, in a word.
+_ABOUT = {"gap": "accuracy", "disagreement": "agreement", "loss": "cost"}
 
 
 def register(commands: Any) -> None:
@@ -150,6 +154,7 @@ def _print(report: Report) -> None:
     _print_derivations(report)
     heading("Receipts")
     _print_receipts(report)
+    _print_calibrations(report)
     if report.others:
         heading("Other evidence")
         table(report.others, ("kind", "counts"))
@@ -281,6 +286,30 @@ def _print_receipts(report: Report) -> None:
             print(f"{receipt.variant} by {receipt.engine}: {others}")
     for text, number in places.items():
         print(f"[{number}] {text}")
+
+
+def _print_calibrations(report: Report) -> None:
+    """By which each variant may ask upstream."""
+    if not report.calibrations:
+        return
+    heading("Calibrations: what may be kept here, and what goes upstream")
+    rows = [
+        (
+            " -> ".join(found.variants), str(found.rule.get("name", "?")), _limit(found),
+            f"{100 * found.epsilon:g} points of {_ABOUT[found.loss]}, but for {100 * found.delta:g} %",
+            f"{100 * found.offload:.1f} %",
+            " ".join(filter(None, (found.against.name, found.against.version))) or "not said", found.measured_at,
+            "yes" if trusted else "NO", "chosen" if found.chosen else "",
+        )
+        for found, trusted in report.calibrations
+    ]  # fmt: skip
+    table(rows, ("variant", "rule", "kept from", "at most lost", "upstream", "against", "measured", "trusted", ""))
+
+
+def _limit(found: Calibration) -> str:
+    if found.by_group:
+        return f"by class ({len(found.by_group)})"
+    return "nothing" if found.threshold is None else f"{found.threshold:.4g}"
 
 
 def _place(receipt: Receipt) -> str:

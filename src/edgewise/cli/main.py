@@ -31,6 +31,7 @@ COMMANDS = {
     "diff": "edgewise.cli.diff",
     "verify": "edgewise.cli.verify",
     "eval": "edgewise.cli.evaluate",
+    "calibrate": "edgewise.cli.calibrate",
     "run": "edgewise.cli.run",
     "key": "edgewise.cli.key",
     "data": "edgewise.cli.data",

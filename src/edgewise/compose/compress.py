@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from edgewise import __version__
 from edgewise.bundle.derivation import DataUse
 from edgewise.clock import SystemClock
+from edgewise.compose.compress_deferring import Deferred, read_deferring
 from edgewise.compose.compress_model import Subject, read_subject
 from edgewise.compose.compress_teaching import Teaching, read_teaching
 from edgewise.compress.search.budget import Budget
@@ -106,11 +107,14 @@ def compress(options: Namespace, report: Report) -> Compressed:
     try:
         # Only now, when nothing else is amiss, does anything leave for a teacher elsewhere.
         settings = replace(settings, chains=_wanted(options.chains, teaching.asked(report.note).chains(kind)))
+        deferring = read_deferring(options, subject, report.note, report.step)
         search = Search(
             settings, subject.model, subject.start, subject.bench, subject.evaluation, journal=journal, executor=executor,
             clock=SystemClock(), watch=report.progress,
         )  # fmt: skip
-        return _written(options.output, subject, search.run(), journal, settings, teaching)
+        found = search.run()
+        deferred = None if deferring is None else deferring.choose(found, subject.model, journal.model)
+        return _written(options.output, subject, found, journal, settings, teaching, deferred)
     finally:
         executor.close()
         journal.close()
@@ -212,8 +216,9 @@ def _machine() -> str:
 
 
 def _written(
-    folder: Path, subject: Subject, found: Found, journal: Journal, settings: Settings, teaching: Teaching
-) -> Compressed:
+    folder: Path, subject: Subject, found: Found, journal: Journal, settings: Settings, teaching: Teaching,
+    deferred: Deferred | None,
+) -> Compressed:  # fmt: skip
     files: dict[str, str] = {}
     for role, name in found.chosen.items():
         # One file for a model, however many roles it has.
@@ -225,7 +230,7 @@ def _written(
             write_bytes(folder / file, journal.model(found.row(found.chosen[role]).model))
     files["original"] = "original.onnx"
     write_bytes(folder / "original.onnx", subject.model)
-    conditions = _conditions(subject, found)
+    conditions = (*_conditions(subject, found), *(deferred.told if deferred is not None else ()))
     samples = subject.bench.samples
     facts = {
         "format": 1, "tool": f"edgewise {__version__}", "model": subject.name, "task": samples.task, "output": samples.output,
@@ -236,6 +241,7 @@ def _written(
             for role, file in files.items()
             if role in found.chosen and file == f"{role}.onnx"
         },
+        **({} if deferred is None else {"deferring": deferred.facts}),
     }  # fmt: skip
     result = Compressed(found, files, conditions, facts)
     picture = pareto_png(found)

@@ -3,6 +3,7 @@
 from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.statement import RECEIPT, RELEASE, Statement
 from edgewise.measure.receipt import Receipt, parse_receipt
+from edgewise.routing.calibration import CALIBRATION
 from edgewise.trust.verification import Evidence, Verification
 
 __all__ = ["believed_receipts", "fits", "name_of"]
@@ -29,7 +30,7 @@ def name_of(statement: Statement) -> str:
     said = statement.predicate
     engine = said.get("engine")
     by = engine.get("name", "") if isinstance(engine, dict) else ""
-    ours = {RECEIPT: "receipt", RELEASE: "release"}
+    ours = {RECEIPT: "receipt", RELEASE: "release", CALIBRATION: "calibration"}
     parts = (
         ours.get(statement.predicate_type, statement.predicate_type),
         said.get("variant", ""),

@@ -11,6 +11,7 @@ from edgewise.compose.loading import read_trust
 from edgewise.compose.receipts import fits, name_of
 from edgewise.errors import HostileBundleError, SignatureError
 from edgewise.measure.receipt import Receipt, parse_receipt
+from edgewise.routing.calibration import CALIBRATION, Calibration, is_about, parse_calibration
 from edgewise.runtime.golden_set import read_golden
 from edgewise.store.bundles import find_bundle, open_path
 from edgewise.store.home import Home
@@ -49,7 +50,8 @@ class Report:
     """signature: in words. receipts: each with whether someone trusted vouches for it. size: bytes of all blobs.
 
     others: evidence of kinds that mean nothing here, each with whether someone trusted vouches for it.
-    teaching: the training steps that came with its variants.
+    teaching: the training steps that came with its variants. calibrations: by which its variants may ask upstream, each with
+    whether someone trusted vouches for it.
     """
 
     bundle: Bundle
@@ -60,6 +62,7 @@ class Report:
     size: int
     others: tuple[tuple[str, str], ...] = ()
     teaching: tuple[Teaching, ...] = ()
+    calibrations: tuple[tuple[Calibration, bool], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -73,6 +76,7 @@ class Report:
             "goldenInputs": self.golden_count,
             "otherEvidence": [{"kind": kind, "counts": counts} for kind, counts in self.others],
             "training": [step.to_json() for step in self.teaching],
+            "calibrations": [{**found.to_json(), "trusted": trusted} for found, trusted in self.calibrations],
         }
 
 
@@ -89,8 +93,9 @@ def make_report(ref: str, trust: Path | None, home: Home | None = None) -> Repor
         others = tuple(
             (name_of(item.statement), "yes" if item.trusted else "no")
             for item in verification.evidence
-            if item.statement.predicate_type not in (RECEIPT, RELEASE)
+            if item.statement.predicate_type not in (RECEIPT, RELEASE, CALIBRATION)
         )
+        said = [(item.statement, item.trusted) for item in verification.evidence]
         receipts, malformed = _receipts(
             [(item.statement, item.trusted and fits(bundle, item)) for item in verification.receipts]
         )
@@ -98,12 +103,14 @@ def make_report(ref: str, trust: Path | None, home: Home | None = None) -> Repor
         signature, trusted = f"NOT TRUSTED: {error.what}", False
         others = ()
         statements = [parse_statement(envelope.payload) for envelope in bundle.evidence().values()]
+        said = [(item, False) for item in statements]
         receipts, malformed = _receipts([(item, False) for item in statements if item.predicate_type == RECEIPT])
+    calibrations, odd = _calibrations(bundle, said)
     layers = {layer.digest: layer.size for layer in (bundle.manifest.config, *bundle.manifest.layers)}
     golden = read_golden(bundle)
     return Report(
-        bundle, signature, trusted, receipts, golden.count if golden else 0, sum(layers.values()), (*others, *malformed),
-        _teaching(bundle),
+        bundle, signature, trusted, receipts, golden.count if golden else 0, sum(layers.values()),
+        (*others, *malformed, *odd), _teaching(bundle), calibrations,
     )  # fmt: skip
 
 
@@ -127,6 +134,24 @@ def _teaching(bundle: Bundle) -> tuple[Teaching, ...]:
             )
         )
     return tuple(found)
+
+
+def _calibrations(
+    bundle: Bundle, said: list[tuple[Statement, bool]]
+) -> tuple[tuple[tuple[Calibration, bool], ...], tuple[tuple[str, str], ...]]:
+    """Calibrations with whether they count, the newest last, and those that cannot be read."""
+    found: list[tuple[Calibration, bool]] = []
+    malformed: list[tuple[str, str]] = []
+    for statement, trusted in said:
+        if statement.predicate_type != CALIBRATION:
+            continue
+        try:
+            calibration = parse_calibration(statement)
+        except HostileBundleError:
+            malformed.append((name_of(statement), "no, it cannot be read"))
+            continue
+        found.append((calibration, trusted and is_about(bundle, statement, calibration)))
+    return tuple(sorted(found, key=lambda pair: (pair[0].measured_at, pair[0].variant))), tuple(malformed)
 
 
 def _receipts(

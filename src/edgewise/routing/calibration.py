@@ -23,7 +23,10 @@ from edgewise.routing.rules.reading import read_rule
 from edgewise.routing.upstream import Described
 from edgewise.trust.verification import Evidence, Verification
 
-__all__ = ["CALIBRATION", "LOSSES", "TESTS", "Against", "Calibration", "Then", "own_calibration", "parse_calibration"]
+__all__ = [
+    "CALIBRATION", "LOSSES", "TESTS", "Against", "Calibration", "Then", "is_about", "own_calibration",
+    "parse_calibration",
+]  # fmt: skip
 
 #: The in-toto predicate type; the subject is all files of the variant and of those that it hands on to, as for a receipt.
 CALIBRATION = "urn:edgewise:predicate:calibration:v1"
@@ -174,7 +177,7 @@ def own_calibration(
     there = [item for item in evidence if item.statement.predicate_type == CALIBRATION]
     named = [item for item in there if item.statement.predicate.get("variant") == variant]
     trusted = [(item, parse_calibration(item.statement)) for item in named if item.trusted]
-    own = [(item, found) for item, found in trusted if _is_about(bundle, item, found)]
+    own = [(item, found) for item, found in trusted if is_about(bundle, item.statement, found)]
     if not own:
         raise CalibrationError(
             f"{bundle.ref} has no calibration of {variant} to defer by: {_why_not(there, named, bool(trusted))}",
@@ -206,12 +209,12 @@ def _order(pair: tuple[Evidence, Calibration]) -> tuple[str, bool, str]:
     return pair[1].measured_at, pair[1].chosen, pair[0].digest
 
 
-def _is_about(bundle: Bundle, item: Evidence, found: Calibration) -> bool:
-    """Whether its subject is exactly the files of the variants that it names."""
+def is_about(bundle: Bundle, statement: Statement, found: Calibration) -> bool:
+    """Whether the subject of the statement that ``found`` was read from is exactly the files of the variants that it names."""
     variants = {variant.name: variant for variant in bundle.document.variants}
     if not set(found.variants) <= set(variants):
         return False
-    return set(item.statement.subject) == {file.digest for name in found.variants for file in variants[name].files}
+    return set(statement.subject) == {file.digest for name in found.variants for file in variants[name].files}
 
 
 def _why_not(there: list[Evidence], named: list[Evidence], trusted: bool) -> str:

@@ -25,14 +25,15 @@ from edgewise.routing.fitting.split import CHOOSING, Split, split
 from edgewise.routing.fitting.types import Calibrated, Fit, Loss, Recorded, Wanted
 from edgewise.routing.losses import judge_for
 from edgewise.routing.risk import least_samples
-from edgewise.routing.rule import Rule
-from edgewise.routing.rules.fit import fit_rule
+from edgewise.routing.rule import HEAD_OUTPUT, Rule
+from edgewise.routing.rules.fit import Hints, fit_rule
 from edgewise.routing.rules.kinds import KINDS, rules_for
 from edgewise.runtime.decision import winners
 
 __all__ = ["calibrate"]
 
 _AUTO = "auto"
+_HEAD = Hints(output=HEAD_OUTPUT)  # the only output of which it is known beforehand that it says how sure a model is
 
 
 def calibrate(
@@ -140,10 +141,13 @@ def _is_choice(judged: Sequence[Judged], names: Sequence[str], samples: int, wan
 def _scored(each: Judged, names: Sequence[str], decision: str, y: Array, chance: Split, wanted: Wanted) -> list[Scored]:
     """The rules that fit this variant's outputs, fitted to the samples that choose."""
     outputs, rows = each.recorded.outputs, chance.choosing
+    if wanted.rules == (_AUTO,) and HEAD_OUTPUT in outputs:
+        names = (*names, "graph-output")
     found, faults = [], []
     for name in names if len(rows) else names[:1]:
         try:
-            rule = _fitted(name, each, decision, y, rows) if len(rows) else fit_rule(name, outputs, decision)
+            few = not len(rows)
+            rule = fit_rule(name, outputs, decision, hints=_HEAD) if few else _fitted(name, each, decision, y, rows)
             score = _scores(rule, outputs)
             found.append(
                 Scored(rule, score, _on_trial(name, each, decision, y, rows) if _learns(name) else score[rows])
@@ -163,7 +167,7 @@ def _scored(each: Judged, names: Sequence[str], decision: str, y: Array, chance:
 def _fitted(name: str, each: Judged, decision: str, y: Array, rows: Array) -> Rule:
     lost = next(iter(each.losses.values()))[rows]
     outputs = {key: array[rows] for key, array in each.recorded.outputs.items()}
-    return fit_rule(name, outputs, decision, y=y[rows], lost=np.maximum(lost, 0))
+    return fit_rule(name, outputs, decision, y=y[rows], lost=np.maximum(lost, 0), hints=_HEAD)
 
 
 def _on_trial(name: str, each: Judged, decision: str, y: Array, rows: Array) -> Array:
