@@ -16,6 +16,27 @@ from edgewise.runtime.session import Session
 __all__ = ["NodeUpstream", "SessionUpstream", "answers"]
 
 
+class _Ended:
+    """What a question of this process is refused by: its time is over, somebody gave up, the upstream was closed."""
+
+    __slots__ = ("_seconds", "closed", "name")
+
+    def __init__(self, name: str, clock: Clock | None) -> None:
+        self.name, self.closed = name, False
+        self._seconds = (clock or SystemClock()).seconds
+
+    def left(self, until: float, cancel: Cancel) -> float:
+        """Seconds. Raises NetworkError where there are none."""
+        left = until - self._seconds()
+        if self.closed:
+            raise NetworkError(f"{self.name} is not asked any more: it was closed")
+        if cancel:
+            raise NetworkError(f"the answer of {self.name} was not waited for")
+        if left <= 0:
+            raise NetworkError(f"there is no time left to ask {self.name}")
+        return left
+
+
 @final
 class NodeUpstream:
     """Deadline, cancellation and trail go on to ``node``, which may ask its own upstream. Not closed with this."""
@@ -24,22 +45,22 @@ class NodeUpstream:
 
     def __init__(self, node: Node, clock: Clock | None = None) -> None:
         self._node = node
-        self._clock = clock or SystemClock()
         self.name = f"{node.document.name}:{node.document.version} ({node.tier})"
+        self._ended = _Ended(self.name, clock)
 
-    def describe(self, _until: float, _cancel: Cancel) -> Described:
+    def describe(self, until: float, cancel: Cancel) -> Described:
+        self._ended.left(until, cancel)
         document = self._node.document
         return Described(document.name, document.version, self._node.tier, self._node.ident, document.labels)
 
     def ask(self, question: Question, cancel: Cancel) -> Reply:
-        left = question.until - self._clock.seconds()
-        if left <= 0:
-            raise NetworkError("there is no time left to ask on")
+        left = self._ended.left(question.until, cancel)
         answer = _asked(lambda: self._node.predict(question.inputs, deadline=left, cancel=cancel, trail=question.trail))
         return answers(answer, self._node.tier)
 
     def close(self) -> None:
         """The node belongs to whoever made it."""
+        self._ended.closed = True
 
 
 @final
@@ -48,20 +69,24 @@ class SessionUpstream:
 
     leaves = False
 
-    def __init__(self, session: Session, tier: str = "device") -> None:
+    def __init__(self, session: Session, tier: str = "device", clock: Clock | None = None) -> None:
         self._session = session
         self._tier = tier
         document = session.document
         self.name = f"{document.name}:{document.version} ({session.origin.variant}, in this process)"
+        self._ended = _Ended(self.name, clock)
 
-    def describe(self, _until: float, _cancel: Cancel) -> Described:
+    def describe(self, until: float, cancel: Cancel) -> Described:
+        self._ended.left(until, cancel)
         document = self._session.document
         return Described(document.name, document.version, self._tier, "", document.labels)
 
-    def ask(self, question: Question, _cancel: Cancel) -> Reply:
+    def ask(self, question: Question, cancel: Cancel) -> Reply:
+        self._ended.left(question.until, cancel)
         return answers(_asked(lambda: self._session.predict(question.inputs)), self._tier)
 
     def close(self) -> None:
+        self._ended.closed = True
         self._session.close()
 
 
