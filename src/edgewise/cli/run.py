@@ -56,7 +56,7 @@ def register(commands: Any) -> None:
         help="of what is kept, compared with upstream all the same (default: 2)",
     )
     passing.add_argument(
-        "--upstream-plain-http", action="store_true", help="inputs may go to another machine without encryption"
+        "--unsafe-plain-http", action="store_true", help="inputs may go to another machine without encryption"
     )
     add_requirements(parser)
     add_trust(parser)
@@ -89,7 +89,7 @@ def _passing(options: argparse.Namespace) -> dict[str, Any]:
     given = {
         "deadline": options.deadline and options.deadline / 1000, "learn": options.learn,
         "audit": None if options.audit is None else options.audit / 100,
-        "unsafe_plain_http": options.upstream_plain_http or None,
+        "unsafe_plain_http": options.unsafe_plain_http or None,
     }  # fmt: skip
     told = {name: value for name, value in given.items() if value is not None}
     if options.upstream is None:
