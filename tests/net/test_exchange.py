@@ -183,6 +183,50 @@ def test_a_status_is_an_error_with_its_words_and_nothing_is_asked_again() -> Non
         assert len(made.tokens) == 2
 
 
+def test_a_header_that_comes_twice_has_both_values() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX-Size: 1\r\nX-Size: 2\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        told = ask(Exchanger(), f"http://127.0.0.1:{listening.getsockname()[1]}/x")
+        thread.join()
+    assert told.headers["x-size"] == "1, 2"
+
+
+@pytest.mark.parametrize("at", range(2, 6))
+def test_a_connection_that_is_cleared_away_meanwhile_is_another_one(at: int) -> None:
+    """As the collector does it, in the thread of an exchange: giving up still ends that exchange."""
+    with server(keep=True) as made, silent() as port:
+        other, cancel, ended = Exchanger(), Cancel(), list[float]()
+        ask(other, made.model_url)
+
+        def work() -> None:
+            looks = iter(range(10_000))
+
+            def now() -> float:
+                if next(looks) == at:
+                    other.close()
+                return time.perf_counter()
+
+            asking = Exchanger(now=now)
+            with pytest.raises(NetworkError, match="not waited for"):
+                ask(asking, f"http://127.0.0.1:{port}/x", cancel=cancel)
+            ended.append(time.perf_counter())
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join(0.1)
+        cancel.set()
+        thread.join(2)
+        assert ended
+
+
 def test_a_redirect_is_refused_and_not_followed() -> None:
     with server() as made, server() as other:
         made.location = other.model_url

@@ -124,8 +124,8 @@ class Exchanger:
         try:
             check_answer(answer, url, lambda: _read(answer, url, _SAID, cut=True), self.remedies)
             read = _read(answer, url, limit)
-            # Copied: a name that comes twice has its values joined by commas, as RFC 9110 section 5.2 has it.
-            return Told({name.lower(): value for name, value in answer.headers.items()}, read)
+            # A name that comes twice has its values joined by commas, as RFC 9110 section 5.2 has it.
+            return Told({name.lower(): value for name, value in answer.headers.itermerged()}, read)
         finally:
             answer.close()
 

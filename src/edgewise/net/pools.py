@@ -37,7 +37,7 @@ class Pools:
         proxy = "" if direct or proxy_bypass(parts.netloc.rpartition("@")[2]) else _proxy_for(parts.scheme)
         key = proxy, "https" in (parts.scheme, urlsplit(proxy).scheme)
         if key not in self._pools:
-            self._pools[key] = self._made(*key)
+            self._pools.setdefault(key, self._made(*key))  # two threads at once have the same
         return self._pools[key]
 
     def close(self) -> None:

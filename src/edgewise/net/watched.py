@@ -57,6 +57,12 @@ class Watch:
         if sock is not None and any(self.cancels):  # it was set before it could know of the socket
             self.shut()
 
+    def let_go(self, sock: socket.socket | None) -> None:
+        """This one is in use no more, if it was: it may be one that is cleared away, in the middle of another exchange."""
+        with self._lock:
+            if self._socket is sock:
+                self._socket = None
+
     def shut(self) -> None:
         """End every wait on the socket that is in use. From any thread."""
         with self._lock:
@@ -124,7 +130,7 @@ class _Plain(HTTPConnection):
         super().request(*args, **named)
 
     def close(self) -> None:
-        _let_go()
+        _let_go(self.sock)
         super().close()
 
 
@@ -136,7 +142,8 @@ class _PlainPool(urllib3.HTTPConnectionPool):
     ConnectionCls = _Plain
 
     def _put_conn(self, conn: Any) -> None:
-        _let_go()  # whoever gives up from here on does not mean a connection that is kept
+        if conn is not None:
+            _let_go(conn.sock)  # whoever gives up from here on does not mean a connection that is kept
         if self.pool is None or not self.pool.full():  # otherwise urllib3 would write a warning to the log
             super()._put_conn(conn)
         elif conn is not None:
@@ -151,9 +158,9 @@ class _TlsPool(_PlainPool, urllib3.HTTPSConnectionPool):
 POOLS: dict[str, type[urllib3.HTTPConnectionPool]] = {"http": _PlainPool, "https": _TlsPool}
 
 
-def _let_go() -> None:
+def _let_go(sock: socket.socket | None) -> None:
     if (watch := getattr(_here, "watch", None)) is not None:
-        watch.hold(None)
+        watch.let_go(sock)
 
 
 def _opened(

@@ -88,7 +88,7 @@ class UpstreamConformance:
         with _open(subject) as upstream:
             reply = _ask(subject, upstream, subject.inputs(3, 0))
             assert len(reply.by) == 3
-            assert all(one.tier for one in reply.by)
+            assert all(one.tier and one.deferred for one in reply.by)
             assert all(tier and 0 <= seconds < subject.whole for tier, seconds in reply.spent)
 
     def test_inputs_are_not_modified(self, subject: Subject) -> None:
