@@ -100,7 +100,7 @@ def test_a_break_defers_the_very_next_input_and_is_reported_with_its_numbers() -
     assert report.audited == report.disagreed == report.inputs
     assert report.likely > 0.05
     assert "are not upstream's" in report.text
-    assert json.loads(json.dumps(report.to_json(), allow_nan=False))["threshold"] == 0.5
+    assert json.loads(json.dumps(report.to_json(), allow_nan=False))["eValue"] == report.e_value
 
 
 def test_after_a_break_nothing_that_was_known_before_is_used() -> None:
@@ -307,9 +307,11 @@ def test_a_refit_that_was_out_at_a_restart_is_asked_for_again() -> None:
 def test_terms_that_cannot_be_kept_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="terms of a watch"):
         Terms(**{"epsilon": 0.01, **wrong})
-    good = watch_to_json(begin_watch(Terms(0.01)))
+    good, written = watch_to_json(begin_watch(Terms(0.01))), {"drift_alpha": "driftAlpha", "on_drift": "onDrift"}
     with pytest.raises(DocumentError):
-        read_watch({**good, "terms": {**good["terms"], **wrong}})
+        read_watch(
+            {**good, "terms": {**good["terms"], **{written.get(name, name): item for name, item in wrong.items()}}}
+        )
 
 
 @pytest.mark.parametrize(

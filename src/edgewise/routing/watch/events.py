@@ -126,21 +126,8 @@ class Broken:
 
     def to_json(self) -> dict[str, Any]:
         """For a log; None for what is not known."""
-        names = (
-            "cause",
-            "widened",
-            "threshold",
-            "epsilon",
-            "e_value",
-            "bar",
-            "inputs",
-            "audited",
-            "disagreed",
-            "risk",
-            "likely",
-            "rank",
-        )
-        found = {name: getattr(self, name) for name in names}
+        found = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        found["eValue"] = found.pop("e_value")
         return {
             name: None if isinstance(value, float) and not isfinite(value) else value for name, value in found.items()
         }

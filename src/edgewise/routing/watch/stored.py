@@ -5,7 +5,7 @@ for again; answers to audits that were out are not waited for (they count as agr
 """
 
 import math
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, get_args
 
 from edgewise.bundle.fields import Form
@@ -18,6 +18,9 @@ __all__ = ["read_watch", "watch_to_json"]
 
 _FORM = 1
 _PAIRS = 1 << 16
+_NAMES = {
+    name: {"drift_alpha": "driftAlpha", "on_drift": "onDrift"}.get(name, name) for name in Terms.__dataclass_fields__
+}
 
 
 def watch_to_json(watch: Watch) -> dict[str, Any]:
@@ -25,7 +28,7 @@ def watch_to_json(watch: Watch) -> dict[str, Any]:
     pairs = watch.pairs
     return {
         "form": _FORM,
-        "terms": {field.name: getattr(watch.terms, field.name) for field in fields(Terms)},
+        "terms": {written: getattr(watch.terms, name) for name, written in _NAMES.items()},
         "mode": watch.mode,
         "threshold": watch.threshold if math.isfinite(watch.threshold) else None,
         "given": watch.given,
@@ -80,9 +83,11 @@ def read_watch(value: Any) -> Watch:
 
 
 def _terms(form: Form) -> Terms:
-    numbers = {name: form.number(name) for name in ("epsilon", "delta", "alpha", "share", "closer", "drift_alpha")}
+    numbers = {
+        name: form.number(_NAMES[name]) for name in ("epsilon", "delta", "alpha", "share", "closer", "drift_alpha")
+    }
     counts = {name: form.integer(name) for name in ("samples", "seed")}
-    on_drift, returns = form.text("on_drift"), form.anything("returns")
+    on_drift, returns = form.text("onDrift"), form.anything("returns")
     if not isinstance(returns, bool):
         form.problem("returns", "true or false is needed")
     try:
