@@ -105,6 +105,12 @@ def test_each_variant_gets_a_threshold_of_its_own_and_the_cheapest_is_chosen(
     assert stored["linear"]["offload"] < 0.25 < stored["coarse"]["offload"]
     assert [name for name, each in stored.items() if each.get("chosen")] == ["linear"]
     assert stored["linear"]["against"]["name"] == "large"
+    assert main(["inspect", "out.bundle"]) == 0
+    (shown,) = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("linear ") and "points of" in line
+    ]
+    assert "2 points of accuracy, but for 5 %" in shown
+    assert shown.rstrip().endswith("yes        chosen")
     bundle = open_path(Path("out.bundle"))
     for known in (parse_statement(envelope.payload) for envelope in bundle.evidence().values()):
         if known.predicate_type == CALIBRATION:  # about the variant's own files, so that no other can borrow it

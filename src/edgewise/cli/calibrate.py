@@ -169,6 +169,7 @@ def _print(result: "Result", options: argparse.Namespace) -> None:
     written = [str(path) for path in (options.plot, options.page) if path is not None]
     if result.output is not None:
         by = "a new release" if result.released else "evidence beside its release"
-        print(f"{result.output}: {result.ref} with {len(result.calibrated.each)} calibrations, {by}")
+        count = len(result.calibrated.each) + (len(chosen.stages) > 1)
+        print(f"{result.output}: {result.ref} with {count} calibration{'s' if count > 1 else ''}, {by}")
     if written:
         print(f"written: {', '.join(written)}")
