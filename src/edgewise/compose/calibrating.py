@@ -5,7 +5,7 @@ anything is fitted to it.
 """
 
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,18 @@ from edgewise.compose.calibrating_head import check_head, with_heads
 from edgewise.compose.calibrating_signing import calibrations_of, with_calibrations
 from edgewise.compose.calibrating_telling import promise_of, story_of, to_json
 from edgewise.compose.calibrating_upstream import Upstreamed, ask_upstream, is_url
-from edgewise.compose.calibrating_variants import not_finite, run_variants
+from edgewise.compose.calibrating_variants import Answers, not_finite, run_variants
 from edgewise.compose.keys import default_signing_key, load_private
 from edgewise.compose.loading import open_verified
 from edgewise.compose.pack_options import check_target
 from edgewise.errors import DataError, InputError
-from edgewise.routing.fitting import Calibrated, Cost, Recorded, Wanted, calibrate
+from edgewise.routing.fitting import Calibrated, Cost, Recorded, Wanted, calibrate, watching
 from edgewise.routing.losses import judge_for
 from edgewise.routing.page import to_html
 from edgewise.routing.picture import require_matplotlib, tradeoff_png
 from edgewise.routing.risk import Promise, least_samples
 from edgewise.routing.tradeoff import tradeoff_of
+from edgewise.runtime.engine import Array
 from edgewise.store.bundles import find_bundle, write_file
 from edgewise.store.files import write_bytes
 from edgewise.store.home import Home
@@ -113,7 +114,10 @@ def calibrate_path(
         told += more
     result = Result(bundle.ref, calibrated, samples, upstream, options.minimise, tuple(told))
     _show(result, options)
-    return _written(result, bundle, work, options, clock or SystemClock()) if result.kept else result
+    if not result.kept:
+        return result
+    watched = _watched(calibrated, answers, upstream.answers[rows], document)
+    return _written(result, bundle, work, watched, options, clock or SystemClock())
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,10 +218,28 @@ def _show(result: Result, options: Namespace) -> None:
         write_bytes(options.page, to_html(story).encode())
 
 
-def _written(result: Result, bundle: Bundle, work: _Work, options: Namespace, clock: Clock) -> Result:
+def _watched(
+    calibrated: Calibrated, answers: Sequence[Answers], upstream: Array, document: Document
+) -> dict[str, dict[str, Any]]:
+    """Name of a fit -> what a device needs to watch over its promise; nothing where nobody can tell whether two answers differ."""
+    try:
+        judge = judge_for(document.task, document.labels)
+    except InputError:
+        return {}
+    said = {each.variant: each for each in answers}
+    found = {}
+    for fit in (*calibrated.each, calibrated.chosen):
+        first = said[fit.variant]
+        found[fit.name] = watching(fit, first.outputs, judge.disagree(first.outputs[first.decision], upstream))
+    return found
+
+
+def _written(
+    result: Result, bundle: Bundle, work: _Work, watched: Mapping[str, dict[str, Any]], options: Namespace, clock: Clock
+) -> Result:
     data = {"name": result.samples.name, "digest": result.samples.digest}
     calibrations = calibrations_of(
-        result.calibrated, data, result.upstream.against, options.minimise, clock.timestamp()
+        result.calibrated, data, result.upstream.against, options.minimise, clock.timestamp(), watched
     )
     signed, released = with_calibrations(bundle, calibrations, work.key, work.verification)
     write_file(signed, options.output)

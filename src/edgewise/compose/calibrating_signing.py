@@ -1,6 +1,6 @@
 """`edgewise calibrate`: what was fitted as signed evidence in a bundle."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgewise.bundle.build import with_evidence
@@ -16,14 +16,22 @@ __all__ = ["calibrations_of", "with_calibrations"]
 
 
 def calibrations_of(
-    calibrated: Calibrated, data: dict[str, Any], against: Against, minimise: str, measured_at: str
-) -> list[Calibration]:
-    """What is stored: every variant's own, and the cascade's where one was chosen. data: name and digest of the samples."""
+    calibrated: Calibrated, data: dict[str, Any], against: Against, minimise: str, measured_at: str,
+    watched: Mapping[str, dict[str, Any]],
+) -> list[Calibration]:  # fmt: skip
+    """What is stored: every variant's own, and the cascade's where one was chosen. data: name and digest of the samples. watched:
+    name of a fit -> what a device needs to watch over its promise.
+    """
     chosen = calibrated.chosen
     fits = [*calibrated.each, *([chosen] if len(chosen.stages) > 1 else [])]
     return [
         calibration_of(
-            fit, data=data, against=against, measured_at=measured_at, chosen=fit is chosen, extra={"minimise": minimise}
+            fit,
+            data=data,
+            against=against,
+            measured_at=measured_at,
+            chosen=fit is chosen,
+            extra={"minimise": minimise, **watched.get(fit.name, {})},
         )
         for fit in fits
     ]

@@ -33,5 +33,6 @@ def watching(fit: Fit, outputs: Mapping[str, Array], disagree: Array, seed: int 
         told["sketch"] = sketch(finite, np.random.default_rng(seed)).to_json()
     if fit.loss != "disagreement" and len(fit.stages) == 1 and first.threshold is not None and not first.by_group:
         kept = int((disagree & (score >= first.threshold)).sum())
-        told["disagreement"] = clopper_pearson(kept, len(score), 1 - 2 * fit.promise.delta)[1]
+        most = clopper_pearson(kept, len(score), 1 - 2 * fit.promise.delta)[1]
+        told["disagreement"] = max(most, fit.promise.epsilon)  # no more accuracy can be lost than answers differ
     return {"watch": told} if told else {}
