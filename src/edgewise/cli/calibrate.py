@@ -96,6 +96,13 @@ def _add_promise(group: Any) -> None:
         help="cost of a wrong answer where upstream says LABEL (default 1 each); points are then parts of the largest",
     )  # fmt: skip
 
+    for name, words in (
+        ("--cut", "the score from which a sample is an anomaly, a box is kept, a label is set"),
+        ("--tolerance", "of numbers: the difference to upstream's that does not matter"),
+        ("--cosine", "of embeddings: the cosine below which two of them differ"),
+    ):
+        group.add_argument(name, type=float, metavar="VALUE", help=words)
+
 
 def _add_choice(group: Any) -> None:
     group.add_argument(

@@ -26,7 +26,7 @@ from edgewise.compose.loading import open_verified
 from edgewise.compose.pack_options import check_target
 from edgewise.errors import DataError, InputError
 from edgewise.routing.fitting import Calibrated, Cost, Recorded, Wanted, calibrate, watching
-from edgewise.routing.losses import judge_for
+from edgewise.routing.losses import Details, judge_for
 from edgewise.routing.page import to_html
 from edgewise.routing.picture import require_matplotlib, tradeoff_png
 from edgewise.routing.risk import Promise, least_samples
@@ -102,7 +102,7 @@ def calibrate_path(
         answers, rows = headed.answers, headed.rows
     wanted = Wanted(
         work.promise, options.against, (options.rule,), options.per_class, work.weights, _cost(options, samples, upstream),
-        options.cascade, samples.group[rows] if options.block and samples.group is not None else None,
+        options.cascade, samples.group[rows] if options.block and samples.group is not None else None, work.details,
     )  # fmt: skip
     calibrated = calibrate(
         [Recorded(each.variant, each.outputs, each.seconds, each.bytes) for each in answers], upstream.answers[rows], wanted,
@@ -116,7 +116,7 @@ def calibrate_path(
     _show(result, options)
     if not result.kept:
         return result
-    watched = _watched(calibrated, answers, upstream.answers[rows], document)
+    watched = _watched(calibrated, answers, upstream.answers[rows], document, work.details)
     return _written(result, bundle, work, watched, options, clock or SystemClock())
 
 
@@ -131,6 +131,7 @@ class _Work:
     key: PrivateKey
     promise: Promise
     weights: Mapping[str, float]
+    details: Details
     samples: Samples
     names: list[str]
 
@@ -153,14 +154,15 @@ def _prepared(options: Namespace) -> _Work:
     for name in names:
         bundle.variant(name)  # raises with the names there are
     promise = Promise(options.epsilon / 100, options.delta / 100)
-    weights = _weights(options.weight, bundle.document)
+    weights = _weights(options.weight)
+    details = _details(options, bundle.document, weights)
     samples = read_samples(options.data, bundle.document, path)
     _check_samples(options, samples, promise)
-    return _Work(home, path, bundle, verification, key, promise, weights, samples, names)
+    return _Work(home, path, bundle, verification, key, promise, weights, details, samples, names)
 
 
-def _weights(words: list[str], document: Document) -> dict[str, float]:
-    """``LABEL=COST`` each. Raises InputError for what is no cost, or of a label that there is not."""
+def _weights(words: list[str]) -> dict[str, float]:
+    """``LABEL=COST`` each. Raises InputError for what is no cost."""
     found: dict[str, float] = {}
     for word in words:
         label, equals, cost = word.rpartition("=")
@@ -172,8 +174,14 @@ def _weights(words: list[str], document: Document) -> dict[str, float]:
             raise InputError(
                 f"--weight {word}: a label and its cost are needed", remedy="Write it as --weight defect=20."
             )
-    judge_for(document.task, document.labels, found)  # of a task that losing means something for
     return found
+
+
+def _details(options: Namespace, document: Document, weights: Mapping[str, float]) -> Details:
+    """What the task needs to be told. Raises InputError where that is missing, or weights are of labels that there are not."""
+    details = Details(cut=options.cut, tolerance=options.tolerance, cosine=options.cosine)
+    judge_for(document.task, document.labels, weights, details)
+    return details
 
 
 def _check_samples(options: Namespace, samples: Samples, promise: Promise) -> None:
@@ -219,18 +227,19 @@ def _show(result: Result, options: Namespace) -> None:
 
 
 def _watched(
-    calibrated: Calibrated, answers: Sequence[Answers], upstream: Array, document: Document
+    calibrated: Calibrated, answers: Sequence[Answers], upstream: Array, document: Document, details: Details
 ) -> dict[str, dict[str, Any]]:
-    """Name of a fit -> what a device needs to watch over its promise; nothing where nobody can tell whether two answers differ."""
-    try:
-        judge = judge_for(document.task, document.labels)
-    except InputError:
-        return {}
+    """Name of a fit -> what a device needs to watch over its promise."""
+    judge = judge_for(document.task, document.labels, details=details)
+    told = {name: getattr(details, name) for name in ("cut", "tolerance", "cosine")}
+    told = {name: value for name, value in told.items() if value is not None}
     said = {each.variant: each for each in answers}
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for fit in (*calibrated.each, calibrated.chosen):
         first = said[fit.variant]
         found[fit.name] = watching(fit, first.outputs, judge.disagree(first.outputs[first.decision], upstream))
+        if told:
+            found[fit.name]["details"] = told
     return found
 
 

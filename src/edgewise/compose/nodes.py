@@ -21,7 +21,7 @@ from edgewise.routing.calibration import Calibration, own_calibration
 from edgewise.routing.egress import NamedAlone
 from edgewise.routing.guard import Guard, Report
 from edgewise.routing.link import Link
-from edgewise.routing.losses import judge_for
+from edgewise.routing.losses import Details, judge_for
 from edgewise.routing.node import Node
 from edgewise.routing.rules import default_rule, read_rule
 from edgewise.routing.stage import Stage
@@ -183,7 +183,7 @@ def _guard(
         return None
     terms = Terms(epsilon, delta, share=passing.audit)
     try:
-        judge = judge_for(bundle.document.task, bundle.document.labels)
+        judge = judge_for(bundle.document.task, bundle.document.labels, details=_details(calibration))
     except InputError:
         return None
     place = _place(bundle, stage, upstream, terms, home)
@@ -196,6 +196,18 @@ def _guard(
         report=passing.report,
         keep=lambda watch: _keep(place, watch),
     )  # fmt: skip
+
+
+def _details(calibration: Calibration | None) -> Details:
+    """What the calibration was told of the task's answers."""
+    told = {} if calibration is None else calibration.extra.get("details", {})
+
+    def number(name: str) -> float | None:
+        value = told.get(name) if isinstance(told, dict) else None
+        known = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        return float(value) if known and value is not None else None
+
+    return Details(cut=number("cut"), tolerance=number("tolerance"), cosine=number("cosine"))
 
 
 def _sketch(told: object) -> Sketch | None:

@@ -12,6 +12,7 @@ Where nothing is to be chosen (one variant, one rule without parameters, one tes
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -47,7 +48,7 @@ def calibrate(
     Raises DataError where samples are too few, with how many more are needed; InputError for what cannot be wanted together.
     """
     _check(recorded, upstream, wanted, y)
-    meaning = judge_for(task, labels, wanted.weights)
+    meaning = judge_for(task, labels, wanted.weights, wanted.details)
     losses = losses_for(wanted, labels=y is not None)
     judged = [
         judge(
@@ -147,10 +148,13 @@ def _scored(each: Judged, names: Sequence[str], decision: str, y: Array, chance:
     for name in names if len(rows) else names[:1]:
         try:
             few = not len(rows)
-            rule = fit_rule(name, outputs, decision, hints=_HEAD) if few else _fitted(name, each, decision, y, rows)
+            hints = _hints(wanted)
+            rule = (
+                fit_rule(name, outputs, decision, hints=hints) if few else _fitted(name, each, decision, y, rows, hints)
+            )
             score = _scores(rule, outputs)
             found.append(
-                Scored(rule, score, _on_trial(name, each, decision, y, rows) if _learns(name) else score[rows])
+                Scored(rule, score, _on_trial(name, each, decision, y, rows, hints) if _learns(name) else score[rows])
             )
         except InputError as error:
             if wanted.rules != (_AUTO,):
@@ -164,17 +168,21 @@ def _scored(each: Judged, names: Sequence[str], decision: str, y: Array, chance:
     return found
 
 
-def _fitted(name: str, each: Judged, decision: str, y: Array, rows: Array) -> Rule:
+def _hints(wanted: Wanted) -> Hints:
+    return _HEAD if wanted.details is None else replace(_HEAD, cut=wanted.details.cut)
+
+
+def _fitted(name: str, each: Judged, decision: str, y: Array, rows: Array, hints: Hints) -> Rule:
     lost = next(iter(each.losses.values()))[rows]
     outputs = {key: array[rows] for key, array in each.recorded.outputs.items()}
-    return fit_rule(name, outputs, decision, y=y[rows], lost=np.maximum(lost, 0), hints=_HEAD)
+    return fit_rule(name, outputs, decision, y=y[rows], lost=np.maximum(lost, 0), hints=hints)
 
 
-def _on_trial(name: str, each: Judged, decision: str, y: Array, rows: Array) -> Array:
+def _on_trial(name: str, each: Judged, decision: str, y: Array, rows: Array, hints: Hints) -> Array:
     """Each half of the samples that choose by a rule that was fitted to the other half: what was learnt by heart does not count."""
     found, halves = np.zeros(len(rows)), np.arange(len(rows)) % 2 == 0
     for half in (halves, ~halves):
-        rule = _fitted(name, each, decision, y, rows[half])
+        rule = _fitted(name, each, decision, y, rows[half], hints)
         found[~half] = _scores(rule, {key: array[rows[~half]] for key, array in each.recorded.outputs.items()})
     return found
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from edgewise.errors import InputError
 from edgewise.measure.npz import Array
+from edgewise.routing.losses import Details
 from edgewise.routing.risk import Promise, Test
 
 __all__ = ["Against", "Calibrated", "Cost", "Curve", "Fit", "Loss", "Point", "Recorded", "Stage", "Wanted"]
@@ -89,7 +90,8 @@ class Cost:
 class Wanted:
     """What is asked of a fit. rules: names of ``rules.KINDS``, or "auto" for all that fit the task. by_class: a promise for each
     class that the device decides. weights: label -> how much its loss counts; what is not named counts 1. cascade: whether a bigger
-    variant may be asked before upstream is. block: (N,) which samples belong together (one camera's frames), or None.
+    variant may be asked before upstream is. block: (N,) which samples belong together (one camera's frames), or None. details:
+    what the task's answers do not say themselves, where it needs to be told.
     """
 
     promise: Promise
@@ -100,6 +102,7 @@ class Wanted:
     cost: Cost = Cost()
     cascade: bool = False
     block: Array | None = None
+    details: Details | None = None
 
 
 @dataclass(frozen=True, slots=True)
