@@ -79,3 +79,11 @@ def test_a_task_is_calibrated_by_what_it_has_to_be_told(
         assert node.guard is not None, "whether two answers differ can be told in use, too"
         answer = node.predict(samples)
         assert abs(np.mean(answer.deferred) - calibration.offload) < 0.05
+
+
+def test_a_threshold_cannot_be_learnt_where_nobody_can_tell_two_answers_apart(
+    samples: Any, signing_key: PrivateKey, trusting_home: Home, tmp_path: Path
+) -> None:
+    path = bundle_of("anomaly", 0.2, samples, signing_key, tmp_path)
+    with pytest.raises(edgewise.EdgewiseError, match="cut|has to be told"):
+        edgewise.load(path, upstream=path, learn=1.0)

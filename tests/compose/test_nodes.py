@@ -117,6 +117,23 @@ def test_a_cascade_asks_the_next_variant_first(
         assert {"int8", "fp32"} == set(answer.variant)
 
 
+def test_a_promise_for_each_class_is_watched_too(
+    digits_bundle: Path, trust: TrustRoot, signing_key: PrivateKey, tmp_path: Path, images: Any
+) -> None:
+    item = calibration("int8", None, by_group={label: 0.5 for label in LABELS} | {"3": None})
+    path = with_calibrations(digits_bundle, signing_key, tmp_path, item)
+    with edgewise.load(path, trust=trust, upstream=three) as node:
+        assert node.guard is not None
+        assert node.guard.watch.mode == "keeping"
+        answer = node.predict(images)
+        own = node.stages[0].session.predict(images)
+        assert answer.deferred == [
+            label == "3" or score < 0.5 for label, score in zip(own.label, answer.confidence, strict=True)
+        ]
+        assert True in answer.deferred
+        assert False in answer.deferred
+
+
 def test_verification_that_was_switched_off_believes_what_is_there(
     digits_bundle: Path, signing_key: PrivateKey, tmp_path: Path
 ) -> None:

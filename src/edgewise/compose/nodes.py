@@ -145,6 +145,12 @@ def open_node(
     labels = calibration.against.labels if calibration is not None else ()
     link = Link(upstream, NamedAlone(upstream.name), clock, node=ident, labels=labels or document.labels)
     guard = _guard(bundle, calibration, stages[0], upstream, passing, home)
+    if calibration is None and guard is None:
+        link.close()
+        raise InputError(
+            f"when two answers of a {document.task} model differ has to be told, so nothing can be learnt here",
+            remedy="Calibrate the bundle: `edgewise calibrate` takes --tolerance, --cut and --cosine.",
+        )
     return Node(stages, link, ident=ident, tier=passing.tier, deadline=passing.deadline, guard=guard, clock=clock)
 
 
@@ -186,11 +192,14 @@ def _guard(
         judge = judge_for(bundle.document.task, bundle.document.labels, details=_details(calibration))
     except InputError:
         return None
-    place = _place(bundle, stage, upstream, terms, home)
-    limit = None if calibration is None else calibration.threshold
+    place = _place(bundle, calibration, stage, upstream, terms, home)
+    limit = None
+    if calibration is not None:
+        if not any(each.threshold is not None or each.by_group for each in calibration.stages):
+            return None  # nothing is kept, so there is nothing to watch over
+        # Where there are several thresholds the stages say what is kept, and this one is not looked at.
+        limit = 0.0 if calibration.threshold is None else calibration.threshold
     begun = _kept(place, terms) or begin_watch(terms, limit, _sketch(told))
-    if calibration is not None and limit is None and not calibration.by_group:
-        return None  # nothing is kept, so there is nothing to watch over
     return Guard(
         begun, judge.disagree, random.Random(secrets.randbits(64)).random,  # noqa: S311  (a coin)
         report=passing.report,
@@ -215,10 +224,12 @@ def _sketch(told: object) -> Sketch | None:
     return None if value is None else read_sketch(value)
 
 
-def _place(bundle: Bundle, stage: Stage, upstream: Upstream, terms: Terms, home: Home) -> Path:
-    """Where the state is kept: one for each model, upstream and promise."""
+def _place(
+    bundle: Bundle, calibration: Calibration | None, stage: Stage, upstream: Upstream, terms: Terms, home: Home
+) -> Path:
+    """Where the state is kept: one for each model, calibration, upstream and promise."""
     files = [file.digest for file in bundle.variant(stage.variant).files]
-    key = dump_json([files, stage.rule.to_json(), stage.threshold if math.isfinite(stage.threshold) else None, upstream.name,
+    key = dump_json([files, stage.rule.to_json(), calibration and calibration.to_json(), upstream.name,
                      terms.epsilon, terms.delta, terms.share])  # fmt: skip
     return home.root / "watch" / f"{bundle.document.name}-{hex_of(digest_of(key))[:24]}.json"
 
