@@ -114,3 +114,7 @@ def test_the_order_of_bets_is_the_seeds_and_not_the_samples() -> None:
     verdicts = {rejecter("betting", 400, 0.08, 0.05, seed)(losses) for seed in range(20)}
     assert rejecter("betting", 400, 0.08, 0.05, 3)(losses) == rejecter("betting", 400, 0.08, 0.05, 3)(losses)
     assert verdicts <= {True, False}
+
+
+def test_what_nobody_can_be_as_sure_of_is_never_rejected() -> None:
+    assert (harm_limits(100, 0.05, 1e-12) == -1).all()
