@@ -71,7 +71,7 @@ def test_the_limits_of_the_binomial_test_are_its_definition(samples: int, epsilo
 def test_means_are_bounded_less_tightly_than_counts(samples: int, epsilon: float) -> None:
     largest, most = largest_mean(samples, epsilon, 0.05), most_losses(samples, epsilon, 0.05)
     assert -1 <= largest < epsilon
-    assert largest * samples <= max(most, 0) + 1e-6 or largest < 0
+    assert largest * samples < max(most, 0) + 1
 
 
 def test_each_test_refuses_losses_that_it_is_not_for() -> None:
@@ -114,3 +114,7 @@ def test_the_order_of_bets_is_the_seeds_and_not_the_samples() -> None:
     verdicts = {rejecter("betting", 400, 0.08, 0.05, seed)(losses) for seed in range(20)}
     assert rejecter("betting", 400, 0.08, 0.05, 3)(losses) == rejecter("betting", 400, 0.08, 0.05, 3)(losses)
     assert verdicts <= {True, False}
+
+
+def test_what_nobody_can_be_as_sure_of_is_never_rejected() -> None:
+    assert (harm_limits(100, 0.05, 1e-12) == -1).all()

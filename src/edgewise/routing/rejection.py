@@ -89,7 +89,8 @@ def harm_limits(samples: int, epsilon: float, delta: float) -> Array:
     strictness = NormalDist().inv_cdf(1 - delta)
     limits = _limits(every, samples, epsilon, strictness)
     for low, high in pairwise(shares):
-        while 2 * low + epsilon <= 1 and _rejection_chance(limits, samples, low + epsilon, high) > delta:
+        possible = 2 * low + epsilon <= 1
+        while possible and limits[-1] >= 0 and _rejection_chance(limits, samples, low + epsilon, high) > delta:
             strictness += _STEP
             limits = _limits(every, samples, epsilon, strictness)
     found: Array = limits[: len(gains)]
