@@ -7,7 +7,9 @@ anything is fitted to it.
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,15 +18,14 @@ from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.document import Document
 from edgewise.clock import Clock, SystemClock
 from edgewise.compose.calibrating_data import Samples, read_samples
-from edgewise.compose.calibrating_head import check_head, with_heads
 from edgewise.compose.calibrating_signing import calibrations_of, with_calibrations
 from edgewise.compose.calibrating_telling import promise_of, story_of, to_json
 from edgewise.compose.calibrating_upstream import Upstreamed, ask_upstream, is_url
 from edgewise.compose.calibrating_variants import Answers, not_finite, run_variants
 from edgewise.compose.keys import default_signing_key, load_private
 from edgewise.compose.loading import open_verified
-from edgewise.compose.pack_options import check_target
-from edgewise.errors import DataError, InputError
+from edgewise.compose.writable import check_target
+from edgewise.errors import DataError, InputError, MissingExtraError
 from edgewise.routing.fitting import Calibrated, Cost, Recorded, Wanted, calibrate, watching
 from edgewise.routing.losses import Details, judge_for
 from edgewise.routing.page import to_html
@@ -97,8 +98,9 @@ def calibrate_path(
     upstream = upstream or ask_upstream(options, document, samples, home, note, progress)
     rows, told = np.arange(len(samples)), [f"Not looked at: {name}: {error.what}" for name, error in failed.items()]
     told += filter(None, (not_finite(each.variant, each.outputs[each.decision]) for each in answers))
-    headed = with_heads(bundle, answers, upstream.answers, samples, home, options, progress) if options.head else None
-    if headed is not None:
+    headed = None
+    if options.head:
+        headed = _heads().with_heads(bundle, answers, upstream.answers, samples, home, options, progress)
         answers, rows = headed.answers, headed.rows
     wanted = Wanted(
         work.promise, options.against, (options.rule,), options.per_class, work.weights, _cost(options, samples, upstream),
@@ -149,7 +151,7 @@ def _prepared(options: Namespace) -> _Work:
     )
     key = load_private(options.key) if options.key else default_signing_key(home)
     if options.head:
-        check_head(bundle, key, verification)
+        _heads().check_head(bundle, key, verification)
     names = list(dict.fromkeys(options.variant)) or [variant.name for variant in bundle.document.variants]
     for name in names:
         bundle.variant(name)  # raises with the names there are
@@ -159,6 +161,13 @@ def _prepared(options: Namespace) -> _Work:
     samples = read_samples(options.data, bundle.document, path)
     _check_samples(options, samples, promise)
     return _Work(home, path, bundle, verification, key, promise, weights, details, samples, names)
+
+
+def _heads() -> ModuleType:
+    try:
+        return import_module("edgewise.compose.calibrating_head")  # extra: pack; nothing else here edits graphs
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"--head needs {error.name}", remedy="pip install 'edgewise[pack]'") from None
 
 
 def _weights(words: list[str]) -> dict[str, float]:
