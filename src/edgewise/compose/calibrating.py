@@ -4,6 +4,7 @@ Order matters: whatever can be refused is refused before a sample leaves this ma
 anything is fitted to it.
 """
 
+import math
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from edgewise.routing.losses import Details, judge_for
 from edgewise.routing.page import to_html
 from edgewise.routing.picture import require_matplotlib, tradeoff_png
 from edgewise.routing.risk import Promise, least_samples
+from edgewise.routing.rules.kinds import KINDS
 from edgewise.routing.tradeoff import tradeoff_of
 from edgewise.runtime.engine import Array
 from edgewise.store.bundles import find_bundle, write_file
@@ -155,6 +157,7 @@ def _prepared(options: Namespace) -> _Work:
     names = list(dict.fromkeys(options.variant)) or [variant.name for variant in bundle.document.variants]
     for name in names:
         bundle.variant(name)  # raises with the names there are
+    _check_options(options, names)
     promise = Promise(options.epsilon / 100, options.delta / 100)
     weights = _weights(options.weight)
     details = _details(options, bundle.document, weights)
@@ -205,17 +208,53 @@ def _check_samples(options: Namespace, samples: Samples, promise: Promise) -> No
             f"--block keeps samples of one origin together, and {samples.name} does not say where its samples come from",
             remedy="Add an array group (N,): the camera, person or recording of each sample.",
         )
-    least = least_samples(promise)
-    if len(samples) < least:
+    least, units, what = least_samples(promise), len(samples), "samples"
+    if options.block and samples.group is not None:
+        units, what = len(np.unique(samples.group)), "groups of samples that belong together"
+    if units < least:
         raise DataError(
-            f"{len(samples)} samples are too few to promise {options.epsilon:g} points with {options.delta:g} % to fail",
-            remedy=f"About {least - len(samples)} more are needed before anything can be kept at all, or a larger --epsilon.",
+            f"{units} {what} are too few to promise {options.epsilon:g} points with {options.delta:g} % to fail",
+            remedy=f"About {least - units} more are needed before anything can be kept at all, or a larger --epsilon.",
         )
 
 
+def _check_options(options: Namespace, names: list[str]) -> None:
+    """What contradicts itself, before a sample leaves for it."""
+    faults = [
+        (
+            not (0 < options.epsilon < 100 and 0 < options.delta < 100),
+            f"--epsilon {options.epsilon:g} and --delta {options.delta:g} are points and percent, between 0 and 100",
+            "One point at 95 % is --epsilon 1 --delta 5. No loss at all cannot be promised from samples.",
+        ),
+        (
+            options.rule != "auto" and options.rule not in KINDS, f"there is no deferral rule {options.rule!r}",
+            f"There are {', '.join(KINDS)}.",
+        ),
+        (
+            bool(options.weight) and options.against in ("agreement", "gap"),
+            f"--weight says what a loss costs, and --against {options.against} counts all alike",
+            "Take --against loss, or leave the weights out.",
+        ),
+        (
+            options.cascade and (options.per_class or len(names) < 2),
+            "--cascade makes one promise for two variants and all classes together",
+            "Leave --per-class out, and name two variants or none.",
+        ),
+        (
+            options.minimise == "money" and options.price is None, "what a question costs is not said",
+            "Say it: --price 0.002, in USD for one call.",
+        ),
+        (
+            not all(0 <= value < math.inf for value in (options.price or 0, options.upstream_ms or 0)),
+            "--price and --upstream-ms are finite and not below 0", None,
+        ),
+    ]  # fmt: skip
+    for fault, what, remedy in faults:
+        if fault:
+            raise InputError(what, remedy=remedy)
+
+
 def _cost(options: Namespace, samples: Samples, upstream: Upstreamed) -> Cost:
-    if options.minimise == "money" and not options.price:
-        raise InputError("what a question costs is not said", remedy="Say it: --price 0.002, in USD for one call.")
     seconds = options.upstream_ms * _MILLI if options.upstream_ms is not None else upstream.seconds
     weights = {name: float(name == options.minimise) for name in _MINIMISE}
     size = float(sum(array[:1].nbytes for array in samples.inputs.values()))
