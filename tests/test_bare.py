@@ -86,3 +86,27 @@ def test_no_extra_is_here_and_what_needs_one_names_it(
     ):
         assert main(arguments) == 1, arguments
         assert "pip install 'edgewise[" in capsys.readouterr().err
+
+
+def test_calibrating_and_its_page_need_no_extra(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x, y = load_split("eval")
+    np.savez(tmp_path / "field.npz", x=(x[:, None] / 16).astype(np.float32), y=y)
+    np.savez(tmp_path / "said.npz", said=y, name="people")
+    (tmp_path / "own.key").write_bytes(PrivateKey.new().to_pem())
+    named = {
+        "data": "field.npz",
+        "upstream": "said.npz",
+        "key": "own.key",
+        "page": "promise.html",
+        "output": "out.bundle",
+    }
+    words = [word for name, file in named.items() for word in (f"--{name}", str(tmp_path / file))]
+    fixed = ("--epsilon", "2", "--variant", "int8", "--rule", "margin", "--against", "agreement")
+    assert main(["calibrate", str(bundle), *words, *fixed]) == 0
+    assert "497 samples that the promise rests on (binomial); nothing had to be chosen" in capsys.readouterr().out
+    assert "<svg" in (tmp_path / "promise.html").read_text()
+    if BARE:
+        assert main(["calibrate", str(bundle), *words, *fixed, "--plot", str(tmp_path / "promise.png")]) == 1
+        assert "edgewise[train]" in capsys.readouterr().err

@@ -310,8 +310,12 @@ def test_options_that_contradict_each_other_are_told(place: Path, capsys: pytest
     assert "no label eleven" in failed(capsys, "--weight", "eleven=3")
     assert "a label and its cost" in failed(capsys, "--weight", "3")
     assert "--price" in failed(capsys, "--minimise", "money")
+    assert "not below 0" in failed(capsys, "--price", "-1")
+    assert "counts all alike" in failed(capsys, "--weight", "3=2", "--against", "gap")
+    assert "one promise for two variants" in failed(capsys, "--cascade", "--variant", "linear")
     assert "has no variant 'tiny'" in failed(capsys, "--variant", "tiny")
-    assert "between 0 and 1" in failed(capsys, "--epsilon", "0")
+    assert "between 0 and 100" in failed(capsys, "--epsilon", "0")
+    assert "between 0 and 100" in failed(capsys, "--delta", "nan")
     assert "no deferral rule 'guess'" in failed(capsys, "--rule", "guess")
     with pytest.raises(SystemExit) as usage:
         main(["calibrate", "device.bundle", "--data", "field.npz", "-o", "out.bundle"])

@@ -60,6 +60,15 @@ def test_a_file_of_something_else_is_not_taken_for_answers(tmp_path: Path) -> No
     assert KeptAnswers(tmp_path).lacking(sample_keys({"x": X})) == [0, 1, 2, 3, 4, 5]
 
 
+def test_how_long_a_question_took_is_kept_beside_the_answers(tmp_path: Path) -> None:
+    assert KeptAnswers(tmp_path).seconds() is None
+    KeptAnswers(tmp_path).note_seconds(0.0625)
+    assert KeptAnswers(tmp_path).seconds() == 0.0625
+    for damaged in ("", "soon", "-1", "inf", "1" * 100):
+        (tmp_path / "seconds.txt").write_text(damaged)
+        assert KeptAnswers(tmp_path).seconds() is None
+
+
 def test_answers_of_two_forms_are_not_mixed(tmp_path: Path) -> None:
     keys = sample_keys({"x": X})
     kept = KeptAnswers(tmp_path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgewise.cli.options import add_trust
 from edgewise.cli.output import Progress, add_json, heading, print_json, table
 from edgewise.cli.streams import printable
-from edgewise.errors import DataError, MissingExtraError
+from edgewise.errors import DataError
 
 if TYPE_CHECKING:
     from edgewise.compose.calibrating import Result
@@ -130,11 +130,8 @@ def _add_choice(group: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    try:
-        # Deferred: what fits reads data as training does.
-        from edgewise.compose.calibrating import calibrate_path  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"calibrating needs {error.name}", remedy="pip install 'edgewise[train]'") from None
+    from edgewise.compose.calibrating import calibrate_path  # noqa: PLC0415  (what fits reads data as training does)
+
     progress = Progress()
     try:
         result = calibrate_path(options, progress, _note)

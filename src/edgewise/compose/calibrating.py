@@ -4,10 +4,13 @@ Order matters: whatever can be refused is refused before a sample leaves this ma
 anything is fitted to it.
 """
 
+import math
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,20 +19,20 @@ from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.document import Document
 from edgewise.clock import Clock, SystemClock
 from edgewise.compose.calibrating_data import Samples, read_samples
-from edgewise.compose.calibrating_head import check_head, with_heads
 from edgewise.compose.calibrating_signing import calibrations_of, with_calibrations
 from edgewise.compose.calibrating_telling import promise_of, story_of, to_json
 from edgewise.compose.calibrating_upstream import Upstreamed, ask_upstream, is_url
 from edgewise.compose.calibrating_variants import Answers, not_finite, run_variants
 from edgewise.compose.keys import default_signing_key, load_private
 from edgewise.compose.loading import open_verified
-from edgewise.compose.pack_options import check_target
-from edgewise.errors import DataError, InputError
+from edgewise.compose.writable import check_target
+from edgewise.errors import DataError, InputError, MissingExtraError
 from edgewise.routing.fitting import Calibrated, Cost, Recorded, Wanted, calibrate, watching
 from edgewise.routing.losses import Details, judge_for
 from edgewise.routing.page import to_html
 from edgewise.routing.picture import require_matplotlib, tradeoff_png
 from edgewise.routing.risk import Promise, least_samples
+from edgewise.routing.rules.kinds import KINDS
 from edgewise.routing.tradeoff import tradeoff_of
 from edgewise.runtime.engine import Array
 from edgewise.store.bundles import find_bundle, write_file
@@ -97,8 +100,9 @@ def calibrate_path(
     upstream = upstream or ask_upstream(options, document, samples, home, note, progress)
     rows, told = np.arange(len(samples)), [f"Not looked at: {name}: {error.what}" for name, error in failed.items()]
     told += filter(None, (not_finite(each.variant, each.outputs[each.decision]) for each in answers))
-    headed = with_heads(bundle, answers, upstream.answers, samples, home, options, progress) if options.head else None
-    if headed is not None:
+    headed = None
+    if options.head:
+        headed = _heads().with_heads(bundle, answers, upstream.answers, samples, home, options, progress)
         answers, rows = headed.answers, headed.rows
     wanted = Wanted(
         work.promise, options.against, (options.rule,), options.per_class, work.weights, _cost(options, samples, upstream),
@@ -149,16 +153,24 @@ def _prepared(options: Namespace) -> _Work:
     )
     key = load_private(options.key) if options.key else default_signing_key(home)
     if options.head:
-        check_head(bundle, key, verification)
+        _heads().check_head(bundle, key, verification)
     names = list(dict.fromkeys(options.variant)) or [variant.name for variant in bundle.document.variants]
     for name in names:
         bundle.variant(name)  # raises with the names there are
+    _check_options(options, names)
     promise = Promise(options.epsilon / 100, options.delta / 100)
     weights = _weights(options.weight)
     details = _details(options, bundle.document, weights)
     samples = read_samples(options.data, bundle.document, path)
     _check_samples(options, samples, promise)
     return _Work(home, path, bundle, verification, key, promise, weights, details, samples, names)
+
+
+def _heads() -> ModuleType:
+    try:
+        return import_module("edgewise.compose.calibrating_head")  # extra: pack; nothing else here edits graphs
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"--head needs {error.name}", remedy="pip install 'edgewise[pack]'") from None
 
 
 def _weights(words: list[str]) -> dict[str, float]:
@@ -196,17 +208,53 @@ def _check_samples(options: Namespace, samples: Samples, promise: Promise) -> No
             f"--block keeps samples of one origin together, and {samples.name} does not say where its samples come from",
             remedy="Add an array group (N,): the camera, person or recording of each sample.",
         )
-    least = least_samples(promise)
-    if len(samples) < least:
+    least, units, what = least_samples(promise), len(samples), "samples"
+    if options.block and samples.group is not None:
+        units, what = len(np.unique(samples.group)), "groups of samples that belong together"
+    if units < least:
         raise DataError(
-            f"{len(samples)} samples are too few to promise {options.epsilon:g} points with {options.delta:g} % to fail",
-            remedy=f"About {least - len(samples)} more are needed before anything can be kept at all, or a larger --epsilon.",
+            f"{units} {what} are too few to promise {options.epsilon:g} points with {options.delta:g} % to fail",
+            remedy=f"About {least - units} more are needed before anything can be kept at all, or a larger --epsilon.",
         )
 
 
+def _check_options(options: Namespace, names: list[str]) -> None:
+    """What contradicts itself, before a sample leaves for it."""
+    faults = [
+        (
+            not (0 < options.epsilon < 100 and 0 < options.delta < 100),
+            f"--epsilon {options.epsilon:g} and --delta {options.delta:g} are points and percent, between 0 and 100",
+            "One point at 95 % is --epsilon 1 --delta 5. No loss at all cannot be promised from samples.",
+        ),
+        (
+            options.rule != "auto" and options.rule not in KINDS, f"there is no deferral rule {options.rule!r}",
+            f"There are {', '.join(KINDS)}.",
+        ),
+        (
+            bool(options.weight) and options.against in ("agreement", "gap"),
+            f"--weight says what a loss costs, and --against {options.against} counts all alike",
+            "Take --against loss, or leave the weights out.",
+        ),
+        (
+            options.cascade and (options.per_class or len(names) < 2),
+            "--cascade makes one promise for two variants and all classes together",
+            "Leave --per-class out, and name two variants or none.",
+        ),
+        (
+            options.minimise == "money" and options.price is None, "what a question costs is not said",
+            "Say it: --price 0.002, in USD for one call.",
+        ),
+        (
+            not all(0 <= value < math.inf for value in (options.price or 0, options.upstream_ms or 0)),
+            "--price and --upstream-ms are finite and not below 0", None,
+        ),
+    ]  # fmt: skip
+    for fault, what, remedy in faults:
+        if fault:
+            raise InputError(what, remedy=remedy)
+
+
 def _cost(options: Namespace, samples: Samples, upstream: Upstreamed) -> Cost:
-    if options.minimise == "money" and not options.price:
-        raise InputError("what a question costs is not said", remedy="Say it: --price 0.002, in USD for one call.")
     seconds = options.upstream_ms * _MILLI if options.upstream_ms is not None else upstream.seconds
     weights = {name: float(name == options.minimise) for name in _MINIMISE}
     size = float(sum(array[:1].nbytes for array in samples.inputs.values()))

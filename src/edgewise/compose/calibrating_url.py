@@ -70,9 +70,11 @@ def ask_url(
                 f"{len(lacking)} samples of {samples.name} ({size} bytes) {where} this machine, because --upstream names it"
             )
             seconds = _asked(upstream, samples.inputs, keys, lacking, kept, decision, progress, clock)
+            kept.note_seconds(seconds)
         if len(lacking) < len(set(keys)):
             note(f"{len(set(keys)) - len(lacking)} answers are kept from the last 24 hours in {kept.folder}")
         answers = kept.stacked(keys)[decision]
+        seconds = kept.seconds() if seconds is None else seconds
     finally:
         upstream.close()
     told = f"{described.name or 'the model'}{f' {described.version}' if described.version else ''} at {upstream.name}"

@@ -1,7 +1,6 @@
 """Options of `edgewise pack` in words, turned into values: constants, states, ranges, labels. Wrong words raise InputError."""
 
 import math
-import os
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgewise.bundle.tensors import StateSpec, TensorSpec
+from edgewise.compose.writable import check_target
 from edgewise.errors import InputError
 from edgewise.graph.edit import freeze_input
 from edgewise.graph.inspect import read_model
@@ -141,12 +141,3 @@ def read_labels(path: Path | None) -> tuple[str, ...]:
             remedy="Give every class a line, in the model's order; write - for one without a name.",
         )
     return tuple(lines)
-
-
-def check_target(path: Path) -> None:
-    """Raise InputError where ``path`` cannot become a file, before hours of measuring are lost on it."""
-    if path.is_dir():
-        raise InputError(f"{path} is a folder", remedy="Name the file to write, not the folder that it lies in.")
-    nearest = next((folder for folder in path.absolute().parents if folder.exists()), None)
-    if nearest is None or not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise InputError(f"{path} cannot be written: {nearest} is no folder that you may write into")

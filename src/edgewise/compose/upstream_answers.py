@@ -1,5 +1,6 @@
 """What upstream answered, kept on disk by sample: a calibration that was cut off, or is made again, does not pay twice."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
@@ -8,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from edgewise.errors import DataError
+from edgewise.errors import DataError, EdgewiseError
 from edgewise.measure.npz import load_npz
 from edgewise.runtime.engine import Array
-from edgewise.store.files import write_bytes
+from edgewise.store.files import read_bounded, write_bytes
 
 __all__ = ["KeptAnswers", "sample_keys"]
 
 _FRESH = 86_400.0  # seconds: after a day upstream may be another, and a promise is about the one that there is
 _KEYS = "digest"
+_SECONDS = "seconds.txt"
 _LIMIT = 256 << 20  # bytes in one folder; the oldest go first
 
 
@@ -84,6 +86,18 @@ class KeptAnswers:
                 "upstream's answers have different forms from one sample to the next",
                 remedy=f"If it was changed meanwhile, delete {self.folder} and ask again.", rule="upstream-answers",
             ) from None  # fmt: skip
+
+    def note_seconds(self, seconds: float) -> None:
+        """Keep how long one question took."""
+        write_bytes(self.folder / _SECONDS, repr(seconds).encode())
+
+    def seconds(self) -> float | None:
+        """How long one question took when these were asked; None where nobody knows."""
+        try:
+            found = float(read_bounded(self.folder / _SECONDS, 64, "a kept time"))
+        except (EdgewiseError, ValueError):
+            return None
+        return found if 0 <= found < math.inf else None
 
     def _take(self, arrays: Mapping[str, Array]) -> None:
         digests = arrays.get(_KEYS)
