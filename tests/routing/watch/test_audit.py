@@ -154,13 +154,14 @@ def test_answers_that_come_late_or_never_raise_no_alarm_that_they_would_not_have
         assert late.audited == prompt.audited
 
 
-def test_a_disagreement_that_is_a_block_late_pays_only_what_was_betting_then() -> None:
-    audit = begin_audit(0.02, share=0.1, closer=0.1)
+@pytest.mark.parametrize("closer", [False, True])
+def test_a_disagreement_that_is_a_block_late_pays_only_what_was_betting_then(closer: bool) -> None:
+    audit = replace(begin_audit(0.02, share=0.1, closer=0.3), close_now=closer)
     ticket = audit.ticket
     audit = audit.observe(True, True)
     later = audit.unaudited(audit.room)
     assert later.block == 1
-    in_time = audit.heard(True, ticket).unaudited(audit.room)
+    in_time = replace(audit.heard(True, ticket), close_now=closer).unaudited(audit.room)
     assert later.heard(True, ticket).e_value == pytest.approx(in_time.e_value)
     too_late = later.unaudited(later.room)
     assert too_late.heard(True, ticket).e_value == too_late.e_value
