@@ -163,7 +163,7 @@ def test_a_head_that_changes_another_output_is_found_out() -> None:
     model = onnx.load_from_string(join_head(form("fp32"), head))
     (bias,) = (tensor for tensor in model.graph.initializer if tensor.name == list(model.graph.node)[11].input[2])
     moved = numpy_helper.to_array(bias).copy()
-    moved[3] += 1e-4
+    moved[3] += 1e-5
     bias.CopyFrom(numpy_helper.from_array(moved, bias.name))
     with pytest.raises(MismatchError, match="logits comes out otherwise"):
         prove_joined(form("fp32"), model.SerializeToString(), head, [{"pixels": x}])
@@ -174,6 +174,24 @@ def test_a_score_that_is_not_the_heads_is_found_out() -> None:
     other = Head("logits", "logits", 10, head.line, head.bias + 1e-4)
     with pytest.raises(MismatchError, match="differs by"):
         prove_joined(form("fp32"), join_head(form("fp32"), head), other, [{"pixels": noisy()[0][:4]}])
+
+
+def test_one_bad_batch_among_good_ones_is_enough() -> None:
+    head = some_head(classes=3)
+    other = Head("logits", "logits", 3, head.line + np.float32([0.01, *[0] * (len(head.line) - 1)]), head.bias)
+    feeds = [{"x": np.float32([[5, 1, 0]])}, {"x": np.zeros((1, 3), np.float32)}]  # the weight is of the largest score
+    with pytest.raises(MismatchError, match="differs by"):
+        prove_joined(identity(3), join_head(identity(3), head), other, feeds)
+
+
+@pytest.mark.parametrize("name", ["int8", "int8 softmax", "static s8", "qoperator", "integers out"])
+def test_what_stands_between_two_conversions_is_read_before_them(name: str) -> None:
+    graph = onnx.load_from_string(join_head(form(name), some_head(hidden=HIDDEN))).graph
+    makers = {output: node.op_type for node in graph.node for output in node.output}
+    ours = [node for node in graph.node if node.name.startswith("deferral/")]
+    entering = {name for node in ours for name in node.input if name in makers and not name.startswith("deferral/")}
+    assert len(entering) == 2
+    assert not [name for name in entering if makers[name] == "DequantizeLinear"]
 
 
 def test_an_opset_that_is_too_old_is_raised() -> None:

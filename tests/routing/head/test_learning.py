@@ -104,11 +104,21 @@ def test_inputs_of_any_size_are_learnt_from_and_constant_ones_left_alone() -> No
     draw = np.random.default_rng(0)
     said = draw.normal(0, 1, 600)
     agree = draw.random(600) < 1 / (1 + np.exp(-2 * said))
-    x = np.stack([1e4 * said + 5e5, np.full(600, 3.0)], axis=1)
+    x = np.stack([1e4 * said + 5e5, 3 + 1e-9 * agree], axis=1)
     weights = Network(2, 0, Learning()).train(x, agree, np.arange(600) < 100)
     assert weights.line[1] == 0
     assert weights.line[0] * 1e4 == pytest.approx(2, abs=0.5)
     assert weights.of(np.array([[5e5, 900.0]]))[0] == pytest.approx(0, abs=0.3)
+
+
+def test_it_makes_no_difference_in_which_unit_an_input_is() -> None:
+    seen, disagree = seen_of(300)
+    stop = np.arange(300) % 4 == 0
+    scale, shift = np.linspace(0.1, 50, 9), np.linspace(-300, 300, 9)
+    plain, other = (
+        Network(9, 4, QUICK).train(x, ~disagree, stop).of(x) for x in (seen.features, seen.features * scale + shift)
+    )
+    np.testing.assert_allclose(plain, other, atol=0.02)
 
 
 def test_few_disagreements_do_not_make_a_head_that_always_agrees() -> None:
