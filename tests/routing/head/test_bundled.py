@@ -11,11 +11,13 @@ from edgewise.bundle.bundle import Bundle
 from edgewise.bundle.document import Document
 from edgewise.bundle.statement import RECEIPT, RELEASE, parse_statement
 from edgewise.digits import load_split
-from edgewise.errors import InputError, NotFoundError, UnsupportedError
+from edgewise.errors import InputError, MismatchError, NotFoundError, UnsupportedError
 from edgewise.packing.pack import PackRequest, pack, sign_release
 from edgewise.packing.training_request import TrainingRequest
+from edgewise.routing.head import bundled
 from edgewise.routing.head.bundled import Headed, with_head
 from edgewise.routing.head.head import SCORE, Head, feature_count
+from edgewise.routing.head.join import join_head
 from edgewise.routing.rules import read_rule
 from edgewise.runtime.device import read_device
 from edgewise.runtime.opening import Candidate, open_candidate
@@ -137,6 +139,13 @@ def test_without_anything_to_prove_it_on_there_is_no_head(digits: Bundle) -> Non
     spec = digits.document.inputs[0]
     sample = load_split("eval")[0][:2, ..., None]
     assert "on 1 inputs" in with_head(bare, "int8", HEAD, {spec.name: sample}).notes[0]
+
+
+def test_nothing_is_replaced_by_a_file_that_answers_otherwise(digits: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    (other,) = digits.model_files(digits.variant("fp32")).values()
+    monkeypatch.setattr(bundled, "join_head", lambda model, head, external: join_head(other, head, external))  # noqa: ARG005
+    with pytest.raises(MismatchError, match="comes out otherwise"):
+        with_head(digits, "int8", HEAD)
 
 
 def test_what_cannot_have_a_head_is_refused(digits: Bundle) -> None:

@@ -100,6 +100,14 @@ def test_training_stops_before_it_learns_by_heart() -> None:
     np.testing.assert_allclose(stopped, going_on)
 
 
+def test_what_is_held_out_to_stop_by_is_not_learnt_from() -> None:
+    # What is held out says the opposite, and is four times as much.
+    x = np.random.default_rng(0).normal(0, 1, (500, 1))
+    stop = np.arange(500) >= 100
+    weights = Network(1, 0, QUICK).train(x, (x[:, 0] > 0) != stop, stop)
+    assert weights.line[0] > 0
+
+
 def test_inputs_of_any_size_are_learnt_from_and_constant_ones_left_alone() -> None:
     draw = np.random.default_rng(0)
     said = draw.normal(0, 1, 600)
