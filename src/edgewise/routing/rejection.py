@@ -25,6 +25,7 @@ Test = Literal["binomial", "trinomial", "hoeffding-bentkus", "betting"]
 TESTS = {
     "binomial": "0 or 1", "trinomial": "-1, 0 or 1", "hoeffding-bentkus": "in 0..1", "betting": "in -1..1",
 }  # fmt: skip
+_SHRUNK = 100.0  # samples that the first guess of the spread weighs as much as
 _BET = 0.75  # of the largest stake that cannot ruin the gambler
 _BISECTIONS = 40  # of 0..epsilon: far below one loss in any number of samples
 _CELLS = 400  # pieces of the unknown share of gains that are looked at one by one
@@ -56,7 +57,7 @@ def rejecter(test: Test, samples: int, epsilon: float, delta: float, seed: int =
         largest = largest_mean(samples, epsilon, delta)
         return lambda losses: float(_within(losses, test, 0.0).mean()) <= largest
     order = np.random.default_rng(seed).permutation(samples)
-    return lambda losses: _fortune(epsilon - _within(losses, test, -1.0)[order], epsilon) >= 1 / delta
+    return lambda losses: _fortune(_within(losses, test, -1.0)[order], epsilon, 1 / delta) >= 1 / delta
 
 
 @lru_cache(maxsize=256)
@@ -154,14 +155,16 @@ def _hoeffding_bentkus(mean: float, samples: int, epsilon: float) -> float:
     return min(math.exp(-samples * relative), bentkus, 1.0)
 
 
-def _fortune(won: Array, epsilon: float) -> float:
-    """The largest value of a fortune of 1 that is bet on ``won`` (N,) in turn: each at least epsilon - 1, the mean not above 0."""
-    # What was won so far, shrunk towards little: a stake never depends on what it is bet on.
-    before = np.arange(len(won)) + 1.0
-    mean = (np.cumsum(won) - won) / before
-    square = (np.cumsum(np.square(won)) - np.square(won) + 0.25 * epsilon) / before
-    stake = np.clip(mean / np.maximum(square, 1e-12), 0, _BET / (1 - epsilon))
-    return float(np.exp(np.cumsum(np.log1p(stake * won)).max(initial=0.0)))
+def _fortune(losses: Array, epsilon: float, enough: float) -> float:
+    """The largest value of a fortune of 1, bet in turn against "the mean of ``losses`` (N,) is at least epsilon".
+
+    The stake is what makes ``enough`` of it in N bets at the highest mean where that can be done; it needs the spread: that of the
+    past, shrunk towards that of a loss of epsilon (Waudby-Smith and Ramdas's for a fixed N). It never depends on what it is bet on.
+    """
+    count, square = len(losses), np.square(losses)
+    spread = (np.cumsum(square) - square + _SHRUNK * epsilon) / (np.arange(count) + _SHRUNK)
+    stake = np.minimum(np.sqrt(2 * math.log(enough) / (count * spread)), _BET / (1 - epsilon))
+    return float(np.exp(np.cumsum(np.log1p(stake * (epsilon - losses))).max(initial=0.0)))
 
 
 def _counts(losses: Array, test: Test, allowed: tuple[int, ...]) -> int:
