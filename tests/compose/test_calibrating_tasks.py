@@ -85,5 +85,5 @@ def test_a_threshold_cannot_be_learnt_where_nobody_can_tell_two_answers_apart(
     samples: Any, signing_key: PrivateKey, trusting_home: Home, tmp_path: Path
 ) -> None:
     path = bundle_of("anomaly", 0.2, samples, signing_key, tmp_path)
-    with pytest.raises(edgewise.EdgewiseError, match="cut|has to be told"):
+    with pytest.raises(edgewise.EdgewiseError, match="is missing"):
         edgewise.load(path, upstream=path, learn=1.0)

@@ -120,7 +120,7 @@ def test_a_cascade_asks_the_next_variant_first(
 def test_a_promise_for_each_class_is_watched_too(
     digits_bundle: Path, trust: TrustRoot, signing_key: PrivateKey, tmp_path: Path, images: Any
 ) -> None:
-    item = calibration("int8", None, by_group={label: 0.5 for label in LABELS} | {"3": None})
+    item = calibration("int8", None, by_group=dict.fromkeys(LABELS, 0.5) | {"3": None})
     path = with_calibrations(digits_bundle, signing_key, tmp_path, item)
     with edgewise.load(path, trust=trust, upstream=three) as node:
         assert node.guard is not None

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,8 +151,8 @@ def _print_routed(origin: Origin, results: list[Result]) -> None:
     """Who answered each, and why."""
     show = {"multilabel": _labels, "detection": _objects, "classification": _label}.get(origin.task, _values)
     rows = [
-        (path.name, show(answer), _listed(answer.tier), _listed(answer.variant) or "-",
-         _listed(answer.confidence), unit_ms(taken), "degraded" if np.any(answer.degraded) else "")
+        (path.name, show(answer), _counted(answer.tier), _counted(answer.variant) or "-", _ranged(answer.confidence),
+         unit_ms(taken), "degraded" if np.any(answer.degraded) else "")
         for path, answer, taken in results
     ]  # fmt: skip
     table(rows, ("input", "answer", "by", "variant", "confidence", "took", ""))
@@ -161,6 +162,18 @@ def _print_routed(origin: Origin, results: list[Result]) -> None:
     print(f"{whole - passed} of {whole} answered on this {origin.tier}, {passed} upstream; {marked} degraded")
     for reason in sorted({str(why) for answer in routed for why in np.ravel(answer.why) if np.any(answer.degraded)}):
         print(f"degraded: {reason}")
+
+
+def _counted(value: Any) -> str:
+    """A name, or how often each comes in a batch."""
+    if not isinstance(value, list):
+        return str(value)
+    return ", ".join(f"{name} {count}" for name, count in Counter(value).most_common())
+
+
+def _ranged(value: Any) -> str:
+    """One number, or the least and the largest of a batch."""
+    return f"{min(value):.3f}..{max(value):.3f}" if isinstance(value, list) else _listed(value)
 
 
 def _listed(value: Any) -> str:

@@ -143,7 +143,7 @@ def test_without_anything_to_prove_it_on_there_is_no_head(digits: Bundle) -> Non
 
 def test_nothing_is_replaced_by_a_file_that_answers_otherwise(digits: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     (other,) = digits.model_files(digits.variant("fp32")).values()
-    monkeypatch.setattr(bundled, "join_head", lambda model, head, external: join_head(other, head, external))  # noqa: ARG005
+    monkeypatch.setattr(bundled, "join_head", lambda model, head, external: join_head(other, head, external))
     with pytest.raises(MismatchError, match="comes out otherwise"):
         with_head(digits, "int8", HEAD)
 
