@@ -119,6 +119,16 @@ def test_inputs_of_any_size_are_learnt_from_and_constant_ones_left_alone() -> No
     assert weights.of(np.array([[5e5, 900.0]]))[0] == pytest.approx(0, abs=0.3)
 
 
+def test_the_seed_decides_the_order_of_samples_too() -> None:
+    seen, disagree = seen_of(300)
+    stop = np.arange(300) % 4 == 0
+    first, again, other = (
+        Network(9, 0, replace(QUICK, seed=seed)).train(seen.features, ~disagree, stop).line for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
 def test_it_makes_no_difference_in_which_unit_an_input_is() -> None:
     seen, disagree = seen_of(300)
     stop = np.arange(300) % 4 == 0

@@ -92,7 +92,7 @@ class Network:
             stepper, batches, evaluate,
             FitSettings(
                 epochs=settings.epochs, learning_rate=settings.learning_rate, schedule=parse_schedule("cosine"),
-                weight_decay=settings.weight_decay, seed=0, patience=settings.patience,
+                weight_decay=settings.weight_decay, seed=settings.seed, patience=settings.patience,
             ), predict_batch=_AT_ONCE,
         )  # fmt: skip
         return _unscaled({name: array.astype(np.float64) for name, array in stepper.weights().items()}, mean, scale)
