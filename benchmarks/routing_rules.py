@@ -12,7 +12,7 @@ from edgewise.routing.risk import Promise, fit_agreement, fit_gap
 
 #: Scores (N,), losses (N,) in ``range``, the promise -> threshold.
 Rule = Callable[[Array, Array, Promise], float]
-_STEPS = 400  # thresholds that the product looks at
+_STEPS = 1200  # thresholds that the product looks at
 _FIXED = 0.9  # probability; what is typical where nothing is calibrated
 
 

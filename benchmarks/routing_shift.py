@@ -20,7 +20,9 @@ from edgewise.routing.watch.widen import Terms, Watch, begin_watch, fit_exactly
 
 RUNS = 200
 EPSILON = 0.01
-CALM, OTHER = 5_000, 12_000  # inputs of a stream, before the change and behind it
+CALM = 5_000  # inputs of a stream before the change
+PATIENCE = 40_000  # behind it, until nobody waits for an alarm any more
+AFTER = 10_000  # behind the alarm
 
 
 @dataclass
@@ -60,8 +62,10 @@ def run(calm: Pool, other: Pool, samples: int, seed: int) -> Run:
     state = _stream(state, score, loss, rng.integers(0, len(calm), CALM), rng, log)
     alarm = log.alarms[0][1] if log.alarms else ""
     log.alarms.clear()
-    _stream(state, score_other, loss_other, rng.integers(0, len(other), OTHER), rng, log)
-    at, cause = log.alarms[0] if log.alarms else (CALM + OTHER, "")
+    state = _stream(state, score_other, loss_other, rng.integers(0, len(other), PATIENCE), rng, log, waiting=True)
+    at, cause = log.alarms[0] if log.alarms else (CALM + PATIENCE, "")
+    if cause:
+        _stream(state, score_other, loss_other, rng.integers(0, len(other), AFTER), rng, log)
     lost, passed = np.array(log.lost), np.array(log.passed)
     return Run(
         float((loss & (score >= threshold)).mean()) <= EPSILON, alarm,
@@ -71,7 +75,9 @@ def run(calm: Pool, other: Pool, samples: int, seed: int) -> Run:
     )  # fmt: skip
 
 
-def _stream(state: Watch, score: Array, loss: Array, rows: Array, rng: np.random.Generator, log: _Log) -> Watch:
+def _stream(
+    state: Watch, score: Array, loss: Array, rows: Array, rng: np.random.Generator, log: _Log, *, waiting: bool = False
+) -> Watch:
     for one, coin in zip(rows.tolist(), rng.random(len(rows)).tolist(), strict=True):
         value, differs = float(score[one]), bool(loss[one])
         state, verdict, ticket, todo = state.decide(value, coin)
@@ -86,6 +92,8 @@ def _stream(state: Watch, score: Array, loss: Array, rows: Array, rng: np.random
                 log.alarms.append((len(log.lost), each.cause))
             elif isinstance(each, Refit):
                 state, _ = state.fitted(fit_exactly(each))
+        if waiting and log.alarms:
+            break
     return state
 
 
