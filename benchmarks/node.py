@@ -111,7 +111,7 @@ def run_faults() -> str:
         session = edgewise.load(path, home=home, require={"engine": "onnxruntime"})
         each = _CALLS // len(_FAULTS) + 1
         with _server(Path(folder)) as (url, command):
-            upstream = OipUpstream(f"{url}/v2/models/model")
+            upstream = OipUpstream(url)
             node = _node(session, upstream, 1e300, guard=False, breaker=Breaker(failures=1 << 60))
             _call(node, images, 200)
             before = _used()
@@ -164,7 +164,7 @@ def _server(folder: Path) -> Iterator[tuple[str, Callable[[str], None]]]:
     model = folder / "model.onnx"
     model.write_bytes(digits_models()["fp32"].model)
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.fault_server", model],
+        [sys.executable, "-m", "edgewise.testing.serve_model", model],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
