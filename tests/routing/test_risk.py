@@ -284,3 +284,9 @@ def test_what_is_lost_may_lie_exactly_at_epsilon_for_one_who_knows() -> None:
     loss[[100, 200, 300]] = 1.0
     assert oracle_offload(score, loss, 0.002) == pytest.approx(0.7)
     np.testing.assert_allclose(offloads_at(score, loss, np.array([0.0, 0.001, 0.003])), [0.9, 0.8, 0.0])
+
+
+def test_one_sample_less_than_the_least_is_too_few() -> None:
+    with pytest.raises(DataError, match="298 samples are too few") as raised:
+        fit_agreement(np.linspace(0, 1, 298), np.zeros(298, bool), Promise(0.01))
+    assert "About 1 more" in raised.value.remedy
