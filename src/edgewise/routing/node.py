@@ -95,7 +95,8 @@ class Node:
         """Answer one example or a batch, each row by whoever is sure of it.
 
         deadline: seconds from now by which the answer is there; what the device computes itself is not cut short. cancel: set
-        from another thread, the call goes on with what it has. trail: who passed this question on to this node.
+        from another thread, the call goes on with what it has. trail: who passed this question on to this node. An input of one of
+        these names goes into a mapping.
         Raises TensorError for an input that does not fit; nothing else.
         """
         start = self._seconds()
