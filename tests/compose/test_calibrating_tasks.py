@@ -87,3 +87,37 @@ def test_a_threshold_cannot_be_learnt_where_nobody_can_tell_two_answers_apart(
     path = bundle_of("anomaly", 0.2, samples, signing_key, tmp_path)
     with pytest.raises(edgewise.EdgewiseError, match="is missing"):
         edgewise.load(path, upstream=path, learn=1.0)
+
+
+def test_samples_of_one_origin_count_once(
+    samples: Any, signing_key: PrivateKey, trusting_home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small, big = (bundle_of("regression", apart, samples, signing_key, tmp_path) for apart in (0.2, 0.01))
+    key, data, out = tmp_path / "key", tmp_path / "grouped.npz", tmp_path / "out.bundle"
+    key.write_bytes(signing_key.to_pem())
+    key.chmod(0o600)
+    np.savez(data, x=samples, group=np.arange(len(samples)) // 3)
+    base = [
+        "calibrate",
+        small,
+        "--data",
+        data,
+        "--upstream",
+        big,
+        "--epsilon",
+        10,
+        "--tolerance",
+        0.4,
+        "--key",
+        key,
+        "-o",
+        out,
+    ]
+    assert main([*map(str, base), "--against", "agreement", "--block"]) == 0
+    assert "blocks" in capsys.readouterr().out
+    calibration = find_calibration(open_path(out), None, "")
+    assert calibration.test in ("hoeffding-bentkus", "betting")
+    assert calibration.data["blocks"] == 400, "a fifth of 500 origins chooses"
+    np.savez(data, x=samples)
+    assert main([*map(str, base), "--block"]) == 1
+    assert "group" in capsys.readouterr().err
