@@ -69,7 +69,9 @@ class Node:
         self.guard = guard
         self._ledger = ledger
         self._predict = stages[0].session.predict
-        self._score = stages[0].score
+        # A promise for each class is looked up by the stage; without one, nothing stands between the rule and its threshold.
+        self._score = None if stages[0].by_group else stages[0].rule.score
+        self._limit = stages[0].threshold
         self._seconds = (clock or SystemClock()).seconds
         self._has_axis = stages[0].session.origin.batched
 
@@ -103,7 +105,10 @@ class Node:
         answer = self._predict(inputs, **named)
         decided = None
         if answer.rows == 1 and self._has_axis:
-            score, limit = self._score(answer.outputs)
+            if self._score is not None:
+                score, limit = self._score(answer.outputs), self._limit
+            else:
+                score, limit = self.stages[0].score(answer.outputs)
             if self.guard is not None:
                 kept, decided, limit = self._watched(score, limit)
             else:
