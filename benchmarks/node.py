@@ -129,9 +129,9 @@ def run_faults() -> str:
             node.close()
     how = (
         f"{_CALLS:,} calls with a deadline of {1000 * _DEADLINE:.0f} ms by {_CALLERS} threads, the breaker held closed so that all "
-        "ask; upstream in another process; 9,000 such calls came before. Late: milliseconds after the deadline (below 0: before it). Threads, "
-        f"files and memory before and after: {before.threads} and {after.threads} threads, {before.files} and {after.files} open files, "
-        f"{before.resident / 1e6:.1f} and {after.resident / 1e6:.1f} MB resident."
+        "ask; upstream in another process; 9,000 such calls came before. Late: milliseconds after the deadline (below 0: before). "
+        f"Threads, files and memory before and after: {before.threads} and {after.threads} threads, {before.files} and "
+        f"{after.files} open files, {before.resident / 1e6:.1f} and {after.resident / 1e6:.1f} MB resident."
     )
     heads = ("upstream", "calls", "answered upstream", "late, median", "late, 99.9 %", "late, most")
     return write_page("faults", heads, rows, how)
