@@ -179,6 +179,10 @@ def test_another_bundle_can_be_upstream(
     with edgewise.load(path, trust=trust, upstream=digits_bundle) as node:
         answer = node.predict(images)
         assert set(answer.tier) == {"device", "cloud"}
+    for variant in ("fp32", "int8"):
+        with edgewise.load(path, trust=trust, upstream=f"{digits_bundle}#{variant}") as node:
+            answer = node.predict(images)
+            assert {name for name, passed in zip(answer.variant, answer.deferred, strict=True) if passed} == {variant}
 
 
 def test_a_device_learns_what_it_may_keep_and_remembers_it(

@@ -40,7 +40,7 @@ def register(commands: Any) -> None:
     passing.add_argument(
         "--upstream", metavar="URL|FILE",
         help="who is asked: https://HOST/v2/models/NAME, grpcs://HOST:PORT/NAME, https://HOST/v1#MODEL, "
-        "https://HOST/ai/run/MODEL, or a bundle; EDGEWISE_UPSTREAM_TOKEN has its token",
+        "https://HOST/ai/run/MODEL, or a bundle (FILE.bundle#VARIANT); EDGEWISE_UPSTREAM_TOKEN has its token",
     )  # fmt: skip
     passing.add_argument(
         "--deadline", type=float, metavar="MS", help="milliseconds that an answer may take (default: 1000)"

@@ -85,8 +85,12 @@ def load_node(
     # Deferred: the module that loads this one.
     from edgewise.compose.loading import load  # noqa: PLC0415
 
+    def of_bundle(ref: str) -> Session:
+        path, _, variant = ref.partition("#")
+        return load(path, require={"variant": variant} if variant else None, **loading)
+
     upstream = open_upstream(
-        asked, bundle.document, lambda ref: load(ref, **loading),
+        asked, bundle.document, of_bundle,
         unsafe_plain_http=bool(options.get("unsafe_plain_http", False)),
     )  # fmt: skip
 

@@ -22,7 +22,7 @@ __all__ = ["TOKEN", "Asked", "open_upstream"]
 TOKEN = "EDGEWISE_UPSTREAM_TOKEN"  # noqa: S105  (the name of a variable)
 _FORMS = (
     "https://HOST/v2/models/NAME (Open Inference Protocol), grpcs://HOST:PORT/NAME (the same by gRPC), "
-    "https://HOST/v1#MODEL (OpenAI's chat), https://HOST/ai/run/MODEL (Workers AI), or a bundle"
+    "https://HOST/v1#MODEL (OpenAI's chat), https://HOST/ai/run/MODEL (Workers AI), or a bundle (FILE.bundle#VARIANT)"
 )
 
 #: An address, the path or name of a bundle, something that answers in this process, or anything with the methods of ``Upstream``.
@@ -32,7 +32,7 @@ Asked = "str | PathLike[str] | Node | Session | Upstream | Callable[[Mapping[str
 def open_upstream(
     what: Any, document: Document, load_bundle: Callable[[str], Session], *, unsafe_plain_http: bool = False
 ) -> Upstream:
-    """document: of the model that asks. load_bundle: opens a bundle in this process.
+    """document: of the model that asks. load_bundle: opens a bundle in this process, of which ``#VARIANT`` may name a variant.
 
     Raises InputError for what is none of these and for an address that cannot be read, RefusedError for plain http to another
     machine, MissingExtraError.
