@@ -8,6 +8,7 @@ import numpy as np
 from edgewise.errors import EdgewiseError, InputError
 from edgewise.net.cancel import Cancel
 from edgewise.routing.egress import Entry, Outbound
+from edgewise.routing.link import Link
 from edgewise.routing.merging import fill
 from edgewise.routing.stage import Stage, batched
 from edgewise.routing.upstream import Question, Reply, Trail
@@ -122,6 +123,7 @@ class Call:
             given = [at for at, who in enumerate(reply.by) if who.answered]
             theirs = _of_rows(reply.outputs, given, len(rows))
             self._outputs = fill(self._outputs, rows[given], theirs, self._origin.decision, self._origin.task)
+            link.succeeded()
         except EdgewiseError as error:
             if reply is not None and link is not None:
                 link.failed()
@@ -150,7 +152,7 @@ class Call:
             return
         try:
             question, outbound = self._question(rows, "audit")
-            link.post(question, outbound, lambda reply: self._tell(rows, ours, reply))
+            link.post(question, outbound, lambda reply: self._compared(link, rows, ours, reply))
         except EdgewiseError:
             return
         self._sent(outbound)
@@ -158,6 +160,11 @@ class Call:
     def _sent(self, outbound: Outbound) -> None:
         self._asked = outbound.to
         self._left += outbound.size
+
+    def _compared(self, link: Link, rows: Array, ours: Array, reply: Reply) -> None:
+        """By a courier, of an audit."""
+        link.succeeded()
+        self._tell(rows, ours, reply)
 
     def _tell(self, rows: Array, ours: Array, reply: Reply) -> None:
         guard = self._node.guard
@@ -176,7 +183,7 @@ class Call:
         picked = self._picked(rows)
         size = sum(array.nbytes for array in picked.values()) if link.upstream.leaves else 0
         outbound = Outbound(purpose, link.upstream.name, "raw", len(rows), size)
-        return Question(picked, self._until, self._origin.decision, self._trail), outbound
+        return Question(picked, self._until, self._origin.decision, self._trail, not self._origin.batched), outbound
 
     def _picked(self, rows: Array) -> dict[str, Array]:
         if not self._feeds:

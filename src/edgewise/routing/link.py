@@ -120,12 +120,15 @@ class Link:
             if not cancel and (fair or not isinstance(error, NetworkError)):
                 self.failed()
             raise
-        with self._lock:
-            self._breaker = self._breaker.succeeded()
         return reply
 
+    def succeeded(self) -> None:
+        """What upstream said was of use: whoever asked says so, for a reply that has the right form may still fit nothing."""
+        with self._lock:
+            self._breaker = self._breaker.succeeded()
+
     def failed(self) -> None:
-        """Something that upstream said could not be used, or did not come."""
+        """What upstream said could not be used, or did not come."""
         with self._lock:
             self._breaker = self._breaker.failed(self._clock.seconds())
 

@@ -29,17 +29,19 @@ class Trail:
 @dataclass(frozen=True, slots=True)
 class Question:
     """inputs: by the interface's name, (n, ...) each. until: when the answer has to be there, by the monotonic clock of this
-    process (``Clock.seconds``). decision: the interface's name of the output that decides.
+    process (``Clock.seconds``). decision: the interface's name of the output that decides. alone: the model has no batch axis, and
+    this is one sample; the reply has the axis all the same.
     """
 
     inputs: Mapping[str, Array]
     until: float
     decision: str
     trail: Trail = Trail()
+    alone: bool = False
 
     @property
     def rows(self) -> int:
-        return len(next(iter(self.inputs.values())))
+        return 1 if self.alone else len(next(iter(self.inputs.values())))
 
 
 @dataclass(frozen=True, slots=True)
