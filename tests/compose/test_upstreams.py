@@ -7,7 +7,8 @@ import pytest
 
 from edgewise.bundle.document import Document
 from edgewise.bundle.tensors import TensorSpec
-from edgewise.compose.upstreams import TOKEN, open_upstream
+from edgewise.compose.upstream_addresses import TOKEN
+from edgewise.compose.upstreams import open_upstream
 from edgewise.errors import InputError, RefusedError
 from edgewise.routing.upstreams.chat import ChatUpstream
 from edgewise.routing.upstreams.function import FunctionUpstream

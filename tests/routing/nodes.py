@@ -1,5 +1,6 @@
 """Nodes, and an upstream that says and does what a test wants."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +48,22 @@ class Sureness:
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name}
+
+
+@dataclass(frozen=True, slots=True)
+class NoNumber:
+    """A rule whose scores are none."""
+
+    name: str = "none"
+
+    def scores(self, outputs: Any) -> Any:
+        return np.full(len(next(iter(outputs.values()))), math.nan)
+
+    def score(self, _outputs: Any) -> float:
+        return math.nan
+
+    def to_json(self) -> dict[str, Any]:
+        return {}
 
 
 @dataclass(slots=True)

@@ -3,13 +3,12 @@
 import math
 import random
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tests.routing.nodes import CLOCK, Oracle, Sureness, node_of, reply_of
+from tests.routing.nodes import CLOCK, NoNumber, Oracle, Sureness, node_of, reply_of
 
 from edgewise.bundle.document import Document, Variant
 from edgewise.bundle.tensors import TensorSpec
@@ -37,22 +36,6 @@ class Book:
 
     def record(self, entry: Entry) -> None:
         self.entries.append(entry)
-
-
-@dataclass(frozen=True, slots=True)
-class NoNumber:
-    """A rule whose scores are none."""
-
-    name: str = "none"
-
-    def scores(self, outputs: Any) -> Any:
-        return np.full(len(next(iter(outputs.values()))), math.nan)
-
-    def score(self, _outputs: Any) -> float:
-        return math.nan
-
-    def to_json(self) -> dict[str, Any]:
-        return {}
 
 
 def guard_of(watch: Watch, kept: list[Watch] | None = None) -> Guard:

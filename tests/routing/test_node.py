@@ -1,12 +1,10 @@
 """A node answers what it is sure of, asks for the rest, and marks what nobody answered."""
 
-import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.routing.nodes import Oracle, Sureness, node_of, reply_of
+from tests.routing.nodes import NoNumber, Oracle, Sureness, node_of, reply_of
 
 from edgewise.errors import NetworkError, PeerError, TensorError
 from edgewise.net.cancel import Cancel
@@ -179,19 +177,6 @@ def test_a_session_can_be_upstream(session: Session, images: Any) -> None:
 
 
 def test_a_score_that_is_no_number_is_unsure(session: Session, images: Any) -> None:
-    @dataclass(frozen=True, slots=True)
-    class Broken:
-        name: str = "broken"
-
-        def scores(self, outputs: Any) -> Any:
-            return np.full(len(next(iter(outputs.values()))), math.nan)
-
-        def score(self, _outputs: Any) -> float:
-            return math.nan
-
-        def to_json(self) -> dict[str, Any]:
-            return {}
-
-    node = node_of(session, Oracle(), stages=[Stage(session, Broken(), -1.0)])
+    node = node_of(session, Oracle(), stages=[Stage(session, NoNumber(), -1.0)])
     assert node.predict(images[0]).deferred
     assert node.predict(images[:2]).deferred == [True, True]
